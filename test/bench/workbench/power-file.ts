@@ -1,0 +1,51 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { realpathSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import type { DeviceFolder } from './device-folder.ts'
+import { identify, isAlive, killAtOnce, type ProcessIdentity } from './processes.ts'
+
+/** Which process runs the device, and the mark its processes carry. */
+export interface Power {
+  readonly bootloader: ProcessIdentity
+  readonly mark: string
+}
+
+/**
+ * Makes this process the device's only bootloader, for as long as it lives; throws when another one is.
+ * What an earlier one left running is ended first.
+ */
+export async function takePower(folder: DeviceFolder): Promise<Power> {
+  await bindName(folder)
+  const before = await readPower(folder)
+  if (before) await killAtOnce(before.mark)
+  const power = { bootloader: identify(process.pid)!, mark: randomUUID() }
+  await writeFile(`${folder.power}.new`, JSON.stringify(power))
+  await rename(`${folder.power}.new`, folder.power)
+  return power
+}
+
+/** The power-on that was last; its bootloader may have ended. */
+export async function readPower(folder: DeviceFolder): Promise<Power | undefined> {
+  const text = await readFile(folder.power, 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : (JSON.parse(text) as Power)
+}
+
+/** Pulls the plug: nothing of that power-on runs when this returns. Unlike a real cut it keeps what was written but not synced. */
+export async function pullPlug({ mark, bootloader }: Power): Promise<void> {
+  await killAtOnce(mark, isAlive(bootloader) ? bootloader : undefined)
+}
+
+/** An abstract socket is a lock that the kernel gives to one process and takes back at its end, however it ends. */
+async function bindName(folder: DeviceFolder): Promise<Server> {
+  const name = createHash('sha256').update(realpathSync(folder.dir)).digest('hex').slice(0, 32)
+  const server = createServer(socket => socket.destroy())
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = error.code === 'EADDRINUSE'
+      reject(taken ? new Error(`the device in ${folder.dir} is switched on already`, { cause: error }) : error)
+    })
+    server.listen(`\0workbench-${name}`, resolve)
+  })
+  return server.unref()
+}
