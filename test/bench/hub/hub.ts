@@ -1,0 +1,196 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BENCH_HOST, ensureCertificates } from './certs.ts'
+import { deviceJson, twinJson } from './device-json.ts'
+import { type DeviceCounters, Devices } from './devices.ts'
+import { Events, type HubEvent, type HubListener, type WaitOptions } from './events.ts'
+import { concerns, type Fault, Faults } from './faults.ts'
+import type { Json, JsonObject } from './json.ts'
+import { type MethodAnswer, Methods } from './methods.ts'
+import { startMqttServer } from './mqtt-server.ts'
+import { newPolicyKeys, type PolicyName } from './policies.ts'
+import { preloadEnvironment } from './preload.ts'
+import { startRestServer } from './rest-server.ts'
+import { deviceRoutes, faultRoutes } from './routes.ts'
+import { createSas } from './sas.ts'
+import { Store } from './store.ts'
+
+export type { Fault, HubEvent, HubListener, Json, JsonObject, MethodAnswer, WaitOptions }
+
+export interface HubOptions {
+  /** Where certificates, keys, devices and ports live; made if absent. One hub at a time. */
+  readonly stateDir: string
+  /** Absent: the port of the last run in this folder, else any free one. 0: any free one. */
+  readonly mqttPort?: number
+  readonly restPort?: number
+  readonly log?: (line: string) => void
+}
+
+/** As the service sees it; only what tests look at is spelled out. */
+export interface ServiceTwin {
+  readonly deviceId: string
+  readonly etag: string
+  readonly version: number
+  readonly connectionState: 'Connected' | 'Disconnected'
+  readonly modelId: string
+  readonly tags: JsonObject
+  readonly properties: { readonly desired: JsonObject; readonly reported: JsonObject }
+}
+
+export type DeviceStats = Readonly<DeviceCounters>
+
+export type BenchHub = Awaited<ReturnType<typeof startHub>>
+
+/** A local stand-in for Azure IoT Hub: real protocols, real TLS, loopback only. */
+export async function startHub({ stateDir, mqttPort, restPort, log = () => {} }: HubOptions) {
+  const certificates = await ensureCertificates(join(stateDir, 'certs'))
+  const fresh = { policies: newPolicyKeys(), ports: { mqtt: 0, rest: 0 } }
+  const store = await Store.open(stateDir, fresh, log)
+  const { policies, ports } = store.settings
+
+  const events = new Events(log)
+  const devices = new Devices(store, events)
+  const methods = new Methods(devices)
+  const faults = new Faults(fault => strike(fault, devices))
+  const hosts = [BENCH_HOST, 'localhost', '127.0.0.1', '[::1]']
+  const parts = { devices, methods, faults, certificates, hosts, log }
+
+  const mqtt = await startMqttServer({ ...parts, port: mqttPort ?? ports.mqtt })
+  const routes = [...deviceRoutes, ...faultRoutes]
+  const rest = await startRestServer({ ...parts, port: restPort ?? ports.rest, policies, routes }).catch(
+    async error => {
+      await mqtt.close()
+      throw error
+    },
+  )
+  store.settings = { policies, ports: { mqtt: mqtt.port, rest: rest.port } }
+  await store.flush()
+
+  const bench = {
+    host: BENCH_HOST,
+    ports: { '443': rest.port, '8883': mqtt.port },
+    caFile: certificates.caFile,
+  }
+  const benchFile = join(stateDir, 'bench.json')
+  await writeFile(benchFile, JSON.stringify(bench))
+  log(`hub: MQTT on ${mqtt.port}, REST on ${rest.port}`)
+
+  const serviceConnectionString = (policy: PolicyName = 'iothubowner') =>
+    `HostName=${BENCH_HOST};SharedAccessKeyName=${policy};SharedAccessKey=${policies[policy]}`
+
+  let stopped: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    methods.stop()
+    await Promise.all([mqtt.close(), rest.close()])
+    await store.close()
+  }
+
+  return {
+    mqttPort: mqtt.port,
+    restPort: rest.port,
+    hostName: BENCH_HOST,
+    caFile: certificates.caFile,
+    ca: certificates.ca,
+    certificates,
+    /** What PI_ADU_BENCH may name instead of holding the JSON itself. */
+    benchFile,
+
+    /** Of the owner. For use through the preload: see `childEnvironment`. */
+    serviceConnectionString: serviceConnectionString(),
+    policyConnectionString: serviceConnectionString,
+
+    /**
+     * By default the official form for gateways, which needs no preload. `direct` makes the port a part of the hub's name;
+     * `cloud` is the form of the cloud, for use through the preload.
+     */
+    deviceConnectionString(id: string, form: { direct?: boolean; cloud?: boolean } = {}): string {
+      const key = `DeviceId=${id};SharedAccessKey=${devices.get(id).keys.primary}`
+      if (form.direct) return `HostName=localhost:${mqtt.port};${key}`
+      return `HostName=${BENCH_HOST};${key}${form.cloud ? '' : `;GatewayHostName=localhost:${mqtt.port}`}`
+    },
+
+    /** A header for own REST calls: `https://localhost:{restPort}/…?api-version=2021-04-12`. */
+    authorization(policy: PolicyName = 'iothubowner'): string {
+      return createSas(BENCH_HOST, policies[policy], Date.now() / 1000 + 3600, policy)
+    },
+
+    /** `base` with the preload added, so that a Node child with unmodified SDKs finds this hub. */
+    childEnvironment: (base: NodeJS.ProcessEnv = process.env) => preloadEnvironment(bench, base),
+
+    /** With `thumbprint` (hexadecimal SHA-1 or SHA-256) the device shows a self-signed certificate instead of a token. */
+    createDevice(id: string, { thumbprint }: { thumbprint?: string } = {}): JsonObject {
+      return deviceJson(devices.create(id, thumbprint === undefined ? {} : { thumbprints: [thumbprint] }), devices)
+    },
+    hasDevice: (id: string) => devices.find(id) !== undefined,
+    deleteDevice: (id: string) => devices.delete(id),
+    setStatus: (id: string, status: 'enabled' | 'disabled') => void devices.updateIdentity(id, { status }),
+
+    getTwin: (id: string) => twinJson(devices.get(id), devices) as unknown as ServiceTwin,
+    /** Merge patch; null removes. Returns the new version of desired. */
+    updateDesired: (id: string, patch: JsonObject) => devices.updateTwin(id, { desired: patch }).twin.desired.version,
+    updateTags: (id: string, patch: JsonObject) => void devices.updateTwin(id, { tags: patch }),
+    isConnected: (id: string) => devices.link(id) !== undefined,
+    isSubscribed: (id: string, filter: string) => devices.link(id)?.isSubscribed(filter) ?? false,
+
+    /** As over REST, but with free timeouts. Rejects with HubError: its `errorCode` is 404103 or 504101. */
+    invokeMethod(
+      id: string,
+      name: string,
+      payload: Json = null,
+      { responseMs = 30_000, connectMs = 0 }: { responseMs?: number; connectMs?: number } = {},
+    ): Promise<MethodAnswer> {
+      return methods.invoke(id, { name, payload, responseMs, connectMs })
+    },
+
+    /** Both return the function that ends it. */
+    onEvent: (listener: HubListener) => events.on(listener),
+    onReported(listener: (deviceId: string, patch: JsonObject, reported: JsonObject) => void) {
+      return events.on(event => {
+        if (event.type === 'reported') listener(event.deviceId, event.patch, event.reported)
+      })
+    },
+
+    /** Resolves to the first truthy answer of `check`, which is asked now and after each event of the hub. */
+    waitFor: <T>(check: () => T, options?: WaitOptions) => events.waitFor(check, options),
+    waitForConnected: (id: string, options?: WaitOptions) =>
+      events.waitFor(() => devices.link(id) !== undefined, { what: `${id} to connect`, ...options }),
+    waitForDisconnected: (id: string, options?: WaitOptions) =>
+      events.waitFor(() => devices.link(id) === undefined, { what: `${id} to disconnect`, ...options }),
+    /** Resolves to the reported properties once `check` likes them. */
+    waitForReported: (id: string, check: (reported: JsonObject) => boolean, options?: WaitOptions) =>
+      events.waitFor(
+        () => {
+          const reported = devices.get(id).twin.reported.value
+          return check(reported) ? reported : undefined
+        },
+        { what: `a report of ${id}`, ...options },
+      ) as Promise<JsonObject>,
+
+    faults,
+
+    /** Since this hub started. */
+    stats: (): ReadonlyMap<string, DeviceStats> =>
+      new Map(Array.from(devices.all(), ({ id }) => [id, { ...devices.counters(id) }])),
+
+    /** Writes what is not yet on disk. */
+    flush: () => store.flush(),
+
+    /** Ends every connection and leaves the state complete on disk. May be called again. */
+    stop(): Promise<void> {
+      stopped ??= stop()
+      return stopped
+    },
+  }
+}
+
+function strike(fault: Fault, devices: Devices): void {
+  if (fault.kind === 'forgetSessions') {
+    for (const { id } of [...devices.all()]) if (concerns(fault, id)) devices.rememberSession(id, null)
+  }
+  for (const [id, link] of [...devices.links()]) {
+    if (!concerns(fault, id)) continue
+    if (fault.kind === 'dropSockets') link.close('fault: dropped')
+    if (fault.kind === 'blackHole') link.blackHole()
+    if (fault.kind === 'expireTokens') link.expireToken(fault.afterMs ?? 0)
+  }
+}

@@ -1,0 +1,26 @@
+'use strict'
+// Leads TLS connections to the cloud's host name to the local bench, so that programs with unmodified SDKs and the connection
+// strings of the cloud can be tried here: NODE_OPTIONS="--require …/preload.cjs" PI_ADU_BENCH='{"host":…,"ports":{"443":…,"8883":…},"caFile":…}'
+// (or the name of a file with this JSON). Both `https` and the MQTT client end in `tls.connect`.
+const { readFileSync } = require('node:fs')
+const tls = require('node:tls')
+
+const given = process.env.PI_ADU_BENCH
+if (given) {
+  const bench = JSON.parse(given.trimStart().startsWith('{') ? given : readFileSync(given, 'utf8'))
+  const ca = readFileSync(bench.caFile, 'utf8')
+  const connect = tls.connect
+
+  tls.connect = (...args) => {
+    // The forms are (options), (port, options), (port, host, options), each with an optional callback.
+    const [options] = args.filter(arg => typeof arg === 'object' && arg !== null)
+    const callback = args.find(arg => typeof arg === 'function')
+    const port = typeof args[0] === 'number' ? args[0] : options?.port
+    const host = typeof args[1] === 'string' ? args[1] : options?.host
+    const local = bench.ports[port]
+    if (host !== bench.host || local === undefined || options?.socket) return connect(...args)
+    const servername = options?.servername || host
+    return connect({ ...options, ca: options?.ca ?? ca, servername, host: '127.0.0.1', port: local }, callback)
+  }
+  require('node:module').syncBuiltinESMExports()
+}
