@@ -57,7 +57,8 @@ const authenticationType = ({ thumbprints }: DeviceRecord) => (thumbprints.lengt
 const thumbprints = ({ thumbprints: [primary, secondary] }: DeviceRecord) =>
   primary === undefined ? NO_THUMBPRINTS : { primaryThumbprint: primary, secondaryThumbprint: secondary ?? null }
 
-const key = v.nullish(v.pipe(v.string(), v.base64(), v.minLength(1)))
+// The SDK sends empty text for "make one".
+const key = v.nullish(v.union([v.pipe(v.string(), v.base64()), v.literal('')]))
 const thumbprint = v.nullish(v.pipe(v.string(), v.regex(/^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$/)))
 const identitySchema = v.object({
   status: v.nullish(v.picklist(['enabled', 'disabled'])),

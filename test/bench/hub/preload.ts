@@ -19,7 +19,7 @@ export function preloadEnvironment(bench: Bench, base: NodeJS.ProcessEnv): NodeJ
 }
 
 /** The preload is not TypeScript, so it stays in the source tree: found from the repository's root, also when we run from dist. */
-function preloadFile(): string {
+export function preloadFile(): string {
   for (let dir = import.meta.dirname; dir !== dirname(dir); dir = dirname(dir)) {
     const manifest = join(dir, 'package.json')
     if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'pi-adu-agent') {
