@@ -1,0 +1,84 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import * as v from 'valibot'
+import type { Attempt } from '../domain/deployment.ts'
+import { AgentError, messageOf } from '../domain/errors.ts'
+import type { Journal, Log } from '../ports.ts'
+
+const result = v.looseObject({
+  resultCode: v.number(),
+  extendedResultCodes: v.array(v.number()),
+  resultDetails: v.string(),
+  stepResultCode: v.exactOptional(v.number()),
+})
+
+/** Loose: an older agent reads after a fall-back what a newer one wrote. */
+const attempt = v.looseObject({
+  workflow: v.looseObject({ action: v.number(), id: v.string(), retryTimestamp: v.exactOptional(v.string()) }),
+  fingerprint: v.string(),
+  updateId: v.exactOptional(v.looseObject({ provider: v.string(), name: v.string(), version: v.string() })),
+  installedCriteria: v.exactOptional(v.string()),
+  installs: v.number(),
+  reboots: v.number(),
+  installedTo: v.exactOptional(v.picklist(['a', 'b'])),
+  milestones: v.array(v.string()),
+  cause: v.exactOptional(v.looseObject({ extendedResultCode: v.number(), details: v.string() })),
+  cancelledBy: v.exactOptional(v.string()),
+  result: v.exactOptional(result),
+  reported: v.boolean(),
+})
+
+/** Journal in one JSON file: a new one is written beside it, fsynced, renamed over it, and the folder fsynced. */
+export class FileJournal implements Journal {
+  readonly #file: string
+  readonly #log: Log
+
+  constructor(file: string, log: Log) {
+    this.#file = file
+    this.#log = log
+  }
+
+  async read(): Promise<Attempt | undefined> {
+    let text: string
+    try {
+      text = await readFile(this.#file, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw this.#failure('read', error)
+    }
+    try {
+      return v.parse(attempt, JSON.parse(text))
+    } catch (error) {
+      // Without it the deployment is looked at afresh, which is safe; to stop here for ever would not be.
+      this.#log.error('journal.unreadable', { file: this.#file, why: messageOf(error) })
+      return undefined
+    }
+  }
+
+  async write(value: Attempt): Promise<void> {
+    const temporary = `${this.#file}.new`
+    try {
+      await mkdir(dirname(this.#file), { recursive: true })
+      const file = await open(temporary, 'w', 0o600)
+      try {
+        await file.writeFile(`${JSON.stringify(value)}\n`)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, this.#file)
+      const folder = await open(dirname(this.#file), 'r')
+      try {
+        await folder.sync()
+      } finally {
+        await folder.close()
+      }
+    } catch (error) {
+      throw this.#failure('write', error)
+    }
+  }
+
+  #failure(what: string, cause: unknown): AgentError {
+    return new AgentError('JOURNAL', `cannot ${what} the journal ${this.#file}: ${messageOf(cause)}`, { cause })
+  }
+}

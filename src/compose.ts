@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { systemClock } from './adapters/clock.ts'
+import { SystemHost } from './adapters/host.ts'
+import { HttpContent } from './adapters/http.ts'
+import { IotHub } from './adapters/iot-hub.ts'
+import { FileJournal } from './adapters/journal.ts'
+import { openLeds } from './adapters/leds.ts'
+import { Swupdate } from './adapters/swupdate.ts'
+import { UbootEnv } from './adapters/uboot-env.ts'
+import type { AgentOptions } from './agent.ts'
+import { type Config, DEFAULT_DOWNLOAD_MINUTES, journalFile } from './config.ts'
+import type { Log, Ports } from './ports.ts'
+import { PRODUCTION_ROOT_KEYS } from './trust/root-keys.ts'
+import { MODEL_ID } from './workflow/report.ts'
+
+/** In milliseconds: below the life of a SAS token, so that a reconnect of ours always comes before a silent renewal. */
+const CONNECTION_LIFETIME = 20 * 3600_000
+const TOKEN_SECONDS = 24 * 3600
+
+/** The adapters of a real device, as the configuration wants them. */
+export async function portsOf(config: Config, log: Log): Promise<Ports> {
+  const { slots, bootState, swupdate, health, hub, content, host, leds, kernelCommandLine, versionFile } = config.piAdu
+  const agent = main(config)
+  return {
+    boot: new UbootEnv({ kernelCommandLine, ...bootState }),
+    hub: new IotHub({
+      connectionString: agent.connectionSource.connectionData,
+      modelId: MODEL_ID,
+      productInfo: `pi-adu-agent/${version()}`,
+      ca: config.hubCa,
+      keepAliveSeconds: hub.keepAliveSeconds,
+      tokenSeconds: TOKEN_SECONDS,
+    }),
+    content: new HttpContent({ ca: config.contentCa, stall: content.stallSeconds * 1000 }),
+    installer: new Swupdate(
+      {
+        certificate: swupdate.certificate,
+        hardware: swupdate.hardware,
+        selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
+      },
+      log,
+    ),
+    journal: new FileJournal(journalFile(config), log),
+    host: new SystemHost(
+      {
+        manufacturer: config.manufacturer,
+        model: config.model,
+        versionFile,
+        rebootCommand: host.rebootCommand,
+        failedUnits: health.failedUnits,
+        checksFolder: health.checksFolder,
+        checkTimeout: health.checkTimeoutSeconds * 1000,
+      },
+      log,
+    ),
+    indicator: await openLeds({ green: leds.green, red: leds.red, activeLow: leds.activeLow }, log),
+    clock: systemClock,
+    log,
+  }
+}
+
+export function optionsOf(config: Config, log: Log): AgentOptions {
+  const { trust, content, health, host } = config.piAdu
+  const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
+  for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
+  return {
+    twin: {
+      device: {
+        manufacturer,
+        model,
+        additional,
+        compatPropertyNames: config.compatPropertyNames,
+        agentVersion: version(),
+      },
+      rootKeys: [...PRODUCTION_ROOT_KEYS, ...trust.rootKeys],
+      connectionLifetime: CONNECTION_LIFETIME,
+    },
+    fetch: {
+      rangeBytes: content.rangeBytes,
+      timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
+    },
+    trial: { timeout: health.timeoutSeconds * 1000, retry: health.retrySeconds * 1000 },
+    rebootPatience: host.rebootPatienceSeconds * 1000,
+  }
+}
+
+/** Only the first entry is used (protocol, chapter 7.1). */
+function main({ agents }: Config): Config['agents'][number] {
+  const [first] = agents
+  if (!first) throw new Error('a checked configuration has an agent')
+  return first
+}
+
+/** Of this package, found above wherever this file was built to. */
+export function version(): string {
+  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
+    try {
+      return JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')).version
+    } catch (error) {
+      if (folder.pathname === '/') throw error
+    }
+  }
+}

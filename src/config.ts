@@ -1,0 +1,173 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as v from 'valibot'
+import { ConfigError, messageOf } from './domain/errors.ts'
+
+const text = v.pipe(v.string('must be a text'), v.nonEmpty('must not be empty'))
+const path = v.pipe(text, v.startsWith('/', 'must be an absolute path'))
+const number = (least: number, most: number) => {
+  const range = `must be a number from ${least} to ${most}`
+  return v.pipe(v.number(range), v.minValue(least, range), v.maxValue(most, range))
+}
+const whole = (least: number, most: number) =>
+  v.pipe(number(least, most), v.integer(`must be a whole number from ${least} to ${most}`))
+const seconds = number(0.01, 86_400)
+const flag = v.boolean('must be true or false')
+const command = v.tupleWithRest([text], text, 'must be a list: the program, then its arguments')
+/** A mistyped name would otherwise be a setting that silently does nothing. */
+const section = <E extends v.ObjectEntries>(entries: E) => v.strictObject(entries)
+const base64url = v.pipe(text, v.regex(/^[\w-]+$/, 'must be base64url'))
+
+const slot = section({
+  /** Block device or file that holds the slot. */
+  device: path,
+  /** What `swupdate -e` selects; default `stable,a` and `stable,b`. */
+  selection: v.exactOptional(v.pipe(text, v.regex(/^[^,\s]+,[^,\s]+$/, 'must be like "stable,a"'))),
+})
+
+const piAdu = section({
+  slots: v.exactOptional(section({ a: v.exactOptional(slot), b: v.exactOptional(slot) }), {}),
+  versionFile: v.exactOptional(path, '/etc/adu-version'),
+  kernelCommandLine: v.exactOptional(path, '/proc/cmdline'),
+  bootState: v.exactOptional(
+    section({ fwEnvConfig: v.exactOptional(path, '/etc/fw_env.config'), tries: v.exactOptional(whole(1, 9), 3) }),
+    {},
+  ),
+  swupdate: v.exactOptional(
+    section({
+      certificate: v.exactOptional(path, '/etc/swupdate/certificate.pem'),
+      hardware: v.exactOptional(v.pipe(text, v.regex(/^[^:\s]+:[^:\s]+$/, 'must be like "board:revision"'))),
+    }),
+    {},
+  ),
+  health: v.exactOptional(
+    section({
+      timeoutSeconds: v.exactOptional(seconds, 600),
+      retrySeconds: v.exactOptional(seconds, 10),
+      failedUnits: v.exactOptional(flag, true),
+      checksFolder: v.exactOptional(path, '/etc/pi-adu/health.d'),
+      checkTimeoutSeconds: v.exactOptional(seconds, 60),
+    }),
+    {},
+  ),
+  hub: v.exactOptional(
+    section({ caFile: v.exactOptional(path), keepAliveSeconds: v.exactOptional(whole(5, 1200), 60) }),
+    {},
+  ),
+  content: v.exactOptional(
+    section({
+      caFile: v.exactOptional(path),
+      rangeBytes: v.exactOptional(whole(4096, 100_000_000), 4_194_304),
+      stallSeconds: v.exactOptional(seconds, 60),
+    }),
+    {},
+  ),
+  trust: v.exactOptional(
+    section({ rootKeys: v.exactOptional(v.array(section({ kid: text, n: base64url, e: base64url })), []) }),
+    {},
+  ),
+  host: v.exactOptional(
+    section({
+      rebootCommand: v.exactOptional(command, ['systemctl', 'reboot']),
+      rebootPatienceSeconds: v.exactOptional(seconds, 300),
+    }),
+    {},
+  ),
+  leds: v.exactOptional(
+    section({
+      green: v.exactOptional(whole(0, 53)),
+      red: v.exactOptional(whole(0, 53)),
+      activeLow: v.exactOptional(flag, false),
+    }),
+    {},
+  ),
+})
+
+const connectionSource = v.variant(
+  'connectionType',
+  [v.looseObject({ connectionType: v.literal('string'), connectionData: text })],
+  'must be "string": the only connection type that this agent has so far',
+)
+
+/** The reference agent's file (protocol, chapter 7.1), plus `piAdu`. Unknown keys of the reference part are left alone. */
+const schema = v.looseObject({
+  schemaVersion: text,
+  manufacturer: text,
+  model: text,
+  iotHubProtocol: v.exactOptional(v.picklist(['mqtt'], 'must be "mqtt"'), 'mqtt'),
+  compatPropertyNames: v.exactOptional(text, 'manufacturer,model'),
+  downloadTimeoutInMinutes: v.exactOptional(number(0, 1_000_000), 0),
+  dataFolder: v.exactOptional(path, '/var/lib/adu'),
+  agents: v.pipe(
+    v.array(
+      v.looseObject({
+        name: text,
+        manufacturer: text,
+        model: text,
+        connectionSource,
+        additionalDeviceProperties: v.exactOptional(v.record(v.string(), v.string('must be a text')), {}),
+      }),
+      'must be a list of agents',
+    ),
+    v.minLength(1, 'must have at least one entry'),
+  ),
+  piAdu: v.exactOptional(piAdu, {}),
+})
+
+export type Config = v.InferOutput<typeof schema> & {
+  /** PEM texts of `hub.caFile` and `content.caFile`. */
+  readonly hubCa: string | undefined
+  readonly contentCa: string | undefined
+}
+
+/** Minutes when the file says 0 (protocol, chapter 3.9). */
+export const DEFAULT_DOWNLOAD_MINUTES = 480
+
+/** Reads and checks the configuration once. Errors: ConfigError that names the field and what is expected. */
+export async function readConfig(file: string): Promise<Config> {
+  const json = await load(file)
+  const result = v.safeParse(schema, json)
+  if (!result.success) {
+    const lines = result.issues.map(issue => `${v.getDotPath(issue) ?? 'the file'}: ${complaint(issue)}`)
+    throw new ConfigError(`${file}: ${lines.join('; ')}`)
+  }
+  const config = result.output
+  const { hub, content } = config.piAdu
+  return {
+    ...config,
+    hubCa: await pem('piAdu.hub.caFile', hub.caFile),
+    contentCa: await pem('piAdu.content.caFile', content.caFile),
+  }
+}
+
+export const journalFile = (config: Config): string => join(config.dataFolder, 'journal.json')
+
+async function load(file: string): Promise<unknown> {
+  try {
+    const { mode } = await stat(file)
+    if ((mode & 0o007) !== 0) {
+      throw new ConfigError(`${file} holds the device's key and may be read by everybody: chmod 600 it`)
+    }
+    return JSON.parse(await readFile(file, 'utf8'))
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    // The parser quotes the text around the mistake, which may be the key.
+    const why = error instanceof SyntaxError ? 'is not valid JSON' : `cannot be read: ${messageOf(error)}`
+    throw new ConfigError(`${file} ${why}`, { cause: error })
+  }
+}
+
+async function pem(field: string, file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined
+  const content = await readFile(file, 'utf8').catch(cause => {
+    throw new ConfigError(`${field}: cannot be read: ${messageOf(cause)}`, { cause })
+  })
+  if (!content.includes('-----BEGIN CERTIFICATE-----'))
+    throw new ConfigError(`${field}: ${file} has no PEM certificate`)
+  return content
+}
+
+function complaint(issue: v.BaseIssue<unknown>): string {
+  if (issue.received === 'undefined') return 'is missing'
+  return issue.message.startsWith('Invalid key') ? 'is not a setting of this agent' : issue.message
+}

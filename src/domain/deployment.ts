@@ -1,0 +1,103 @@
+import type { AgentError } from './errors.ts'
+import type { SlotName } from './slot.ts'
+
+declare const verified: unique symbol
+/** A value whose signature or hash was checked. Only `trust/` makes one. */
+export type Verified<T> = T & { readonly [verified]: true }
+
+export interface UpdateId {
+  readonly provider: string
+  readonly name: string
+  readonly version: string
+}
+
+/** One entry of `files` of an update manifest (protocol, chapter 3.3). */
+export interface FileEntity {
+  readonly fileId: string
+  readonly fileName: string
+  readonly sizeInBytes: number
+  /** 32 bytes. */
+  readonly sha256: Buffer
+}
+
+/** An inline step: what to do, with which files. */
+export interface ManifestStep {
+  /** For example `microsoft/swupdate:2`. */
+  readonly handler: string
+  readonly files: readonly FileEntity[]
+  readonly handlerProperties: Readonly<Record<string, unknown>>
+}
+
+export interface UpdateManifest {
+  /** As sent: "1", "2.0", "4", "5". */
+  readonly manifestVersion: string
+  readonly updateId: UpdateId
+  readonly compatibility: readonly Readonly<Record<string, string>>[]
+  readonly steps: readonly ManifestStep[]
+}
+
+/** Names an order of the service; echoed in every report. */
+export interface Workflow {
+  /** 3: process deployment, 255: cancel. */
+  readonly action: number
+  readonly id: string
+  readonly retryTimestamp?: string
+}
+
+/** What a system update comes down to, once its manifest step has been read: one bundle, and how to know it is there. */
+export interface SystemUpdate {
+  readonly updateId: UpdateId
+  /** Equal to the first line of the version file when the update is installed. */
+  readonly installedCriteria: string
+  readonly bundle: FileEntity
+  /** http or https. Unsigned: only ever a place to fetch from. */
+  readonly url: string
+}
+
+/** What the twin asks for. */
+export type Order = { readonly workflow: Workflow; readonly fingerprint: string } & (
+  | { readonly kind: 'deploy'; readonly update: Verified<SystemUpdate> }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'refuse'; readonly error: AgentError; readonly updateId?: UpdateId }
+)
+
+/** As reported. The first extended code is the overall result's; any others are soft failures on the way. */
+export interface InstallResult {
+  readonly resultCode: number
+  readonly extendedResultCodes: readonly number[]
+  readonly resultDetails: string
+  /** `resultCode` of the one step, when it differs from the overall one. */
+  readonly stepResultCode?: number
+}
+
+/** Why this agent ordered a fall-back, kept for the other slot to report. */
+export interface Cause {
+  readonly extendedResultCode: number
+  readonly details: string
+}
+
+/**
+ * Our try at one order: the journal holds the newest, and in it only what cannot be seen by looking at the device.
+ * After a fall-back the *older* agent reads what the newer one wrote: add fields, never change one.
+ */
+export interface Attempt {
+  readonly workflow: Workflow
+  /** Tells another manifest under the same id apart. */
+  readonly fingerprint: string
+  readonly updateId?: UpdateId
+  readonly installedCriteria?: string
+  /** Installs begun; ends a crash loop. */
+  readonly installs: number
+  /** Reboots ordered; ends a reboot loop. */
+  readonly reboots: number
+  /** This slot holds the whole bundle. */
+  readonly installedTo?: SlotName
+  /** What the trial boots reached, oldest first. */
+  readonly milestones: readonly string[]
+  readonly cause?: Cause
+  /** Fingerprint of the cancel that ended this attempt. */
+  readonly cancelledBy?: string
+  readonly result?: InstallResult
+  /** The hub has acknowledged `result`. */
+  readonly reported: boolean
+}

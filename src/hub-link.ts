@@ -1,0 +1,107 @@
+import { HubError, messageOf } from './domain/errors.ts'
+import type { Clock, Hub, HubConnection, Log, Reported } from './ports.ts'
+import { backOff } from './workflow/back-off.ts'
+import { mergePatch } from './workflow/merge-patch.ts'
+
+export interface HubLinkOptions {
+  /** A connection older than this, in milliseconds, is replaced: SAS tokens end, and a reconnect reads the twin anew. */
+  readonly connectionLifetime: number
+  /** Called with each new connection, once the twin was read. */
+  readonly onConnected: (reported: unknown) => Promise<void>
+  /** Called with the whole desired properties after each change, and on each connection. */
+  readonly onDesired: (desired: unknown) => void
+}
+
+/** A connection that lasted this long did work: the next failure starts with a short wait again. */
+const STABLE_AFTER = 60_000
+
+/**
+ * Keeps one connection to the hub alive, for ever: connect, read the twin, follow its patches, start over when anything
+ * looks wrong. A Client serves for one connection, see `adapters/iot-hub.ts`.
+ */
+export class HubLink {
+  readonly #hub: Hub
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #options: HubLinkOptions
+  #connection: HubConnection | undefined
+
+  constructor(hub: Hub, clock: Clock, log: Log, options: HubLinkOptions) {
+    this.#hub = hub
+    this.#clock = clock
+    this.#log = log
+    this.#options = options
+  }
+
+  /** Connected, and the twin was read over this connection. */
+  get connected(): boolean {
+    return this.#connection !== undefined
+  }
+
+  /** Errors: HubError when there is no connection, or no answer; HubRejection. */
+  async report(patch: Reported, signal: AbortSignal): Promise<void> {
+    if (!this.#connection) throw new HubError('not connected to the hub')
+    await this.#connection.report(patch, signal)
+  }
+
+  /** Runs until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<never> {
+    let failures = 0
+    for (;;) {
+      const begun = this.#clock.monotonic()
+      try {
+        await this.#once(signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!(error instanceof HubError)) throw error
+        failures = this.#clock.monotonic() - begun > STABLE_AFTER ? 1 : failures + 1
+        const pause = backOff(failures, this.#clock)
+        this.#log.warn('hub.lost', { why: error.message, retryInMs: Math.round(pause) })
+        await this.#clock.sleep(pause, signal)
+        continue
+      }
+      failures = 0
+    }
+  }
+
+  /** One connection, from its start to its end. Returns when it was replaced on purpose. */
+  async #once(signal: AbortSignal): Promise<void> {
+    const connection = await this.#hub.connect(signal)
+    const lifetime = AbortSignal.any([signal, connection.lost])
+    try {
+      let twin = await connection.readTwin(lifetime)
+      let desired = twin.desired
+      let reread = Promise.resolve()
+      connection.onDesired(patch => {
+        const merged = mergePatch(desired, patch)
+        if (versionOf(merged) === versionOf(desired) + 1) {
+          desired = merged
+          this.#options.onDesired(desired)
+        } else if (versionOf(merged) > versionOf(desired)) {
+          // A patch was missed: only the whole document helps.
+          reread = reread.then(async () => {
+            twin = await connection.readTwin(lifetime)
+            desired = twin.desired
+            this.#options.onDesired(desired)
+          })
+          reread.catch(error => this.#log.warn('hub.reread-failed', { why: messageOf(error) }))
+        }
+      })
+      this.#connection = connection
+      this.#log.info('hub.connected')
+      await this.#options.onConnected(twin.reported)
+      this.#options.onDesired(desired)
+      await this.#clock.sleep(this.#options.connectionLifetime * (0.9 + this.#clock.random() / 10), lifetime)
+    } catch (error) {
+      throw connection.lost.aborted && !signal.aborted ? connection.lost.reason : error
+    } finally {
+      this.#connection = undefined
+      await connection.close()
+    }
+  }
+}
+
+function versionOf(desired: unknown): number {
+  const version = (desired as { $version?: unknown } | undefined)?.$version
+  return typeof version === 'number' ? version : 0
+}

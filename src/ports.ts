@@ -1,0 +1,124 @@
+import type { Attempt, Verified } from './domain/deployment.ts'
+import type { BootState, SlotName } from './domain/slot.ts'
+import type { Mood } from './workflow/mood.ts'
+
+/** The bootloader. Every write is all or nothing, also across a power cut. Errors: AgentError `BOOT_STATE`. */
+export interface BootControl {
+  read(signal: AbortSignal): Promise<BootState>
+  /** `slot` becomes primary, on trial. May be repeated. */
+  tryNext(slot: SlotName, signal: AbortSignal): Promise<void>
+  /** The booted slot is primary, with no trial: commits a good one, drops one not yet started. May be repeated. */
+  keepBooted(signal: AbortSignal): Promise<void>
+  /** The trial failed: the other slot is primary. May be repeated. */
+  fallBack(signal: AbortSignal): Promise<void>
+}
+
+/** The properties of the device twin as received: nothing in them has been checked. */
+export interface Twin {
+  readonly desired: unknown
+  readonly reported: unknown
+}
+
+/** JSON merge patch on the reported properties. */
+export type Reported = Readonly<Record<string, unknown>>
+
+/** The way to the hub. Errors of both interfaces: HubError, also when an answer does not come in time. */
+export interface Hub {
+  /** One attempt; resolves when connected and subscribed. */
+  connect(signal: AbortSignal): Promise<HubConnection>
+}
+
+/** One connection: never reconnects by itself. */
+export interface HubConnection {
+  /** The whole twin, as it is now. */
+  readTwin(signal: AbortSignal): Promise<Twin>
+  /** Resolves when the hub has accepted the patch. Safe to repeat. */
+  report(patch: Reported, signal: AbortSignal): Promise<void>
+  /** Called with each desired patch, in the order received. One listener. */
+  onDesired(listener: (patch: unknown) => void): void
+  /** Aborted, with a HubError as reason, once the connection is lost or closed. */
+  readonly lost: AbortSignal
+  close(): Promise<void>
+}
+
+/** What one GET gave. */
+export interface ContentPart {
+  /** Offset in the file of the first byte of `body`: as asked for, or 0 where the server does not serve ranges. */
+  readonly first: number
+  /** Size of the whole file in bytes, where the server says it. */
+  readonly total: number | undefined
+  /** Changes when the file does. */
+  readonly etag: string | undefined
+  /** Ends when the server ends it, maybe early; throws ContentError when the connection breaks or stalls. */
+  readonly body: AsyncIterable<Buffer>
+}
+
+/** Files of an update, from the network. */
+export interface Content {
+  /** One GET of the bytes `first` to `last`, both included. Errors: ContentError. */
+  get(url: string, range: { readonly first: number; readonly last: number }, signal: AbortSignal): Promise<ContentPart>
+}
+
+/** Writes a bundle into a slot. */
+export interface Installer {
+  /**
+   * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. If `bundle` throws,
+   * that error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written.
+   * Never touches the boot state. Errors: ProcessError `SWUPDATE_FAILED`, `CHILD_KILLED`; AgentError `WORK_FOLDER`.
+   */
+  install(bundle: Verified<AsyncIterable<Buffer>>, into: SlotName, signal: AbortSignal): Promise<void>
+}
+
+/** The one file that outlives a restart. */
+export interface Journal {
+  /** `undefined` when there is none, or none that can be read (which is logged). */
+  read(): Promise<Attempt | undefined>
+  /** All or nothing, and on the disk when it resolves. Errors: AgentError `JOURNAL`. */
+  write(attempt: Attempt): Promise<void>
+}
+
+/** The machine that the agent runs on. */
+export interface Host {
+  /** First line of the version file of the booted system. Errors: AgentError `VERSION_FILE`. */
+  version(): Promise<string>
+  /** Orders a reboot and returns; the process is then stopped from outside. Errors: AgentError `INTERNAL`. */
+  reboot(signal: AbortSignal): Promise<void>
+  /** Why the booted system is not healthy, one line per finding; empty when it is. Leaves out whether the hub is reached. */
+  findings(signal: AbortSignal): Promise<readonly string[]>
+  /** Flat properties of the `deviceInformation` component (protocol, chapter 1.4). */
+  information(): Promise<Readonly<Record<string, string | number>>>
+}
+
+/** Shows what the agent is doing. Never fails, never blocks. */
+export interface Indicator {
+  show(mood: Mood): void
+}
+
+export interface Clock {
+  /** Milliseconds since some fixed point; never goes back. */
+  monotonic(): number
+  /** Rejects with the signal's reason on abort. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>
+  /** 0 ≤ x < 1, for jitter. */
+  random(): number
+}
+
+/** One JSON line per call. `event` is constant; never pass a twin, a signed URL or a key. */
+export interface Log {
+  debug(event: string, fields?: Readonly<Record<string, unknown>>): void
+  info(event: string, fields?: Readonly<Record<string, unknown>>): void
+  warn(event: string, fields?: Readonly<Record<string, unknown>>): void
+  error(event: string, fields?: Readonly<Record<string, unknown>>): void
+}
+
+export interface Ports {
+  readonly boot: BootControl
+  readonly hub: Hub
+  readonly content: Content
+  readonly installer: Installer
+  readonly journal: Journal
+  readonly host: Host
+  readonly indicator: Indicator
+  readonly clock: Clock
+  readonly log: Log
+}

@@ -1,0 +1,45 @@
+import { createHash } from 'node:crypto'
+import type { FileEntity, Verified } from '../domain/deployment.ts'
+import { AgentError } from '../domain/errors.ts'
+
+/** Without this much of its end no bundle can be finished: it holds the cpio trailer, and the end of the last image. */
+export const WITHHELD_BYTES = 64 * 1024
+
+/**
+ * The same bytes, but the last `WITHHELD_BYTES` only once size and SHA-256 of the whole file match the signed manifest. A
+ * reader therefore never sees the end of a wrong file. Errors, thrown before the end is released: AgentError `FILE_SIZE`
+ * (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
+ */
+export function gate(bytes: AsyncIterable<Buffer>, file: FileEntity): Verified<AsyncIterable<Buffer>> {
+  return gated(bytes, file) as AsyncIterable<Buffer> as Verified<AsyncIterable<Buffer>>
+}
+
+async function* gated(bytes: AsyncIterable<Buffer>, file: FileEntity): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256')
+  const held: Buffer[] = []
+  let heldBytes = 0
+  let seen = 0
+  for await (const chunk of bytes) {
+    seen += chunk.length
+    if (seen > file.sizeInBytes) throw wrongSize(file, `has more than the ${file.sizeInBytes} bytes of the manifest`)
+    hash.update(chunk)
+    held.push(chunk)
+    heldBytes += chunk.length
+    for (let first = held[0]; first && heldBytes - first.length >= WITHHELD_BYTES; first = held[0]) {
+      held.shift()
+      heldBytes -= first.length
+      yield first
+    }
+  }
+  if (seen !== file.sizeInBytes) throw wrongSize(file, `ended after ${seen} of ${file.sizeInBytes} bytes`)
+  if (!hash.digest().equals(file.sha256)) {
+    throw new AgentError(
+      'FILE_HASH',
+      `${file.fileName}: its SHA-256 is not the one of the signed manifest; nothing was activated`,
+    )
+  }
+  yield* held
+}
+
+const wrongSize = (file: FileEntity, what: string): AgentError =>
+  new AgentError('FILE_SIZE', `${file.fileName} ${what}`)

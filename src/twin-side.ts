@@ -1,0 +1,120 @@
+import type { InstallResult, Order, UpdateId, Workflow } from './domain/deployment.ts'
+import { HubError, HubRejection } from './domain/errors.ts'
+import { ercText } from './domain/result-codes.ts'
+import { HubLink } from './hub-link.ts'
+import type { Ports, Reported } from './ports.ts'
+import { readOrder } from './trust/order.ts'
+import type { RootKey } from './trust/root-keys.ts'
+import * as report from './workflow/report.ts'
+
+export interface TwinOptions {
+  readonly device: report.DeviceProperties
+  readonly rootKeys: readonly RootKey[]
+  /** Milliseconds, see HubLink. */
+  readonly connectionLifetime: number
+}
+
+const NEVER = new AbortController().signal
+
+/** The twin as the rest of the agent sees it: verified orders in, reports out. */
+export class TwinSide {
+  readonly #ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>
+  readonly #options: TwinOptions
+  readonly #onNews: () => void
+  readonly #link: HubLink
+  #goal: Order | undefined
+  #acknowledged: number | undefined
+
+  /** `onNews` is called when the goal may have changed, and on each connection. */
+  constructor(ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>, options: TwinOptions, onNews: () => void) {
+    this.#ports = ports
+    this.#options = options
+    this.#onNews = onNews
+    this.#link = new HubLink(ports.hub, ports.clock, ports.log, {
+      connectionLifetime: options.connectionLifetime,
+      onConnected: reported => this.#greet(reported),
+      onDesired: desired => this.#look(desired),
+    })
+  }
+
+  /** The newest order; undefined before the twin was read, and when it has none. */
+  get goal(): Order | undefined {
+    return this.#goal
+  }
+
+  get connected(): boolean {
+    return this.#link.connected
+  }
+
+  /** Runs until `signal` aborts. */
+  run(signal: AbortSignal): Promise<never> {
+    return this.#link.run(signal)
+  }
+
+  /** For news that may get lost: the final report says all. */
+  async tell(patch: Reported, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#link.report(patch, signal)
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error
+      this.#ports.log.warn('report.skipped', { why: error.message })
+    }
+  }
+
+  /** The final report. Resolves when the hub has it. Errors: HubError. */
+  async report(
+    workflow: Workflow,
+    result: InstallResult,
+    updateId: UpdateId | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.#link.report(report.final(workflow, result, updateId), signal)
+    } catch (error) {
+      if (!(error instanceof HubRejection)) throw error
+      // Better the bare numbers than nothing, and better nothing than to ask for ever.
+      this.#ports.log.error('report.rejected', { why: error.message })
+      await this.tell(report.reduced(workflow, result, updateId), signal)
+    }
+    this.#ports.log.info('reported', { workflowId: workflow.id, resultCode: result.resultCode })
+  }
+
+  /** On each connection: startup reports, where the twin does not show them yet. */
+  async #greet(reported: unknown): Promise<void> {
+    this.#acknowledged = acknowledgedVersion(reported)
+    const patch = report.startup(this.#options.device, await this.#ports.host.information())
+    if (!report.shows(reported, patch)) await this.tell(patch, NEVER)
+    this.#onNews()
+  }
+
+  /** Every desired document: verify, acknowledge, pass on. */
+  #look(desired: unknown): void {
+    const { log } = this.#ports
+    const reading = readOrder(desired, this.#options.rootKeys)
+    if (reading.ignored) log.warn('order.ignored', { why: reading.ignored })
+    if (reading.hasService && reading.version !== undefined && reading.version !== this.#acknowledged) {
+      this.#acknowledged = reading.version
+      void this.tell(report.acknowledgement(reading.workflow, reading.version), NEVER)
+    }
+    const { order } = reading
+    if (!order) return
+    if (order.kind === 'refuse' && !isSame(order, this.#goal)) {
+      const code = ercText(order.error.extendedResultCode)
+      log.error('order.refused', { workflowId: order.workflow.id, why: order.error.message, code })
+    }
+    this.#goal = order
+    this.#onNews()
+  }
+}
+
+/** Whether two orders ask for the same attempt. */
+export const isSame = (one: Order, two: Order | undefined): boolean =>
+  one.fingerprint === two?.fingerprint &&
+  one.workflow.id === two.workflow.id &&
+  one.workflow.action === two.workflow.action &&
+  one.workflow.retryTimestamp === two.workflow.retryTimestamp
+
+function acknowledgedVersion(reported: unknown): number | undefined {
+  const service = (reported as { deviceUpdate?: { service?: { av?: unknown } } } | undefined)?.deviceUpdate?.service
+  return typeof service?.av === 'number' ? service.av : undefined
+}

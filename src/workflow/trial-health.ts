@@ -1,0 +1,56 @@
+import type { Attempt } from '../domain/deployment.ts'
+import type { Ports } from '../ports.ts'
+import type { Observed } from './next-step.ts'
+
+export interface TrialOptions {
+  /** Milliseconds that the new system has to prove itself, from the agent's start. */
+  readonly timeout: number
+  /** Milliseconds between two looks. */
+  readonly retry: number
+}
+
+/** Enough to tell a story, little enough for a small journal. */
+const MAX_MILESTONES = 24
+
+/**
+ * The health of a trial boot: good when the hub was reached over this very system and the host has no findings, within a
+ * time limit. Leaves milestones in the journal, so that the old slot can say how far the new one came.
+ */
+export class TrialHealth {
+  readonly #ports: Pick<Ports, 'clock' | 'host' | 'journal' | 'log'>
+  readonly #options: TrialOptions
+  readonly #begun: number
+  readonly #reached = new Set(['agent started'])
+  #recorded = 0
+
+  constructor(ports: Pick<Ports, 'clock' | 'host' | 'journal' | 'log'>, options: TrialOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#begun = ports.clock.monotonic()
+  }
+
+  async look(connected: boolean, signal: AbortSignal): Promise<Observed['health']> {
+    const findings = connected ? [] : ['the hub was not reached']
+    if (connected) this.#reached.add('hub reached')
+    findings.push(...(await this.#ports.host.findings(signal)))
+    if (findings.length === 0) return { state: 'good' }
+    for (const finding of findings) {
+      if (connected && !this.#reached.has(finding)) this.#ports.log.warn('trial.finding', { finding })
+      if (connected) this.#reached.add(finding)
+    }
+    const { clock } = this.#ports
+    if (clock.monotonic() - this.#begun < this.#options.timeout) return { state: 'unknown' }
+    const seconds = Math.round(this.#options.timeout / 1000)
+    return { state: 'bad', why: `not healthy within ${seconds} s of its trial boot: ${findings.join('; ')}` }
+  }
+
+  /** Adds what was reached since the last call to the attempt, on the disk too. */
+  async record(attempt: Attempt | undefined): Promise<Attempt | undefined> {
+    const news = [...this.#reached].slice(this.#recorded)
+    if (!attempt || news.length === 0 || attempt.milestones.length >= MAX_MILESTONES) return attempt
+    const recorded = { ...attempt, milestones: [...attempt.milestones, ...news].slice(0, MAX_MILESTONES) }
+    await this.#ports.journal.write(recorded)
+    this.#recorded += news.length
+    return recorded
+  }
+}
