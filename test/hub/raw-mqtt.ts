@@ -71,7 +71,8 @@ export async function rawDevice(hub: BenchHub, id: string, changes: Partial<ICon
   if (!hub.hasDevice(id)) hub.createDevice(id)
   const client = await RawClient.open(hub)
   client.send(connectPacket(hub, id, changes))
-  const { returnCode } = await client.got('connack')
+  const closed = client.closed.then(() => ({ returnCode: 'missing: closed' }))
+  const { returnCode } = await Promise.race([client.got('connack'), closed])
   if (returnCode !== 0) throw new Error(`CONNACK ${returnCode}`)
   return client
 }

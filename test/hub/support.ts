@@ -38,11 +38,17 @@ export async function aHub(t: TestContext, options: Partial<HubOptions> = {}): P
   return hub
 }
 
-/** The unmodified SDK's client, without retries, not yet open. Closed after the test. */
-export function aClient(t: TestContext, hub: BenchHub, id: string, connectionString?: string): Client {
-  const client = device.Client.fromConnectionString(connectionString ?? hub.deviceConnectionString(id), deviceMqtt.Mqtt)
-  client.setRetryPolicy(new common.NoRetry())
-  atEnd(t, () => within(3000, client.close()).catch(() => {}))
+/** The unmodified SDK's client, not yet open, by default without its retries. Closed after the test. */
+export function aClient(
+  t: TestContext,
+  hub: BenchHub,
+  id: string,
+  connectionString = hub.deviceConnectionString(id),
+  { retries = false } = {},
+): Client {
+  const client = device.Client.fromConnectionString(connectionString, deviceMqtt.Mqtt)
+  if (!retries) client.setRetryPolicy(new common.NoRetry())
+  atEnd(t, () => within(1000, client.close()).catch(() => {}))
   return client
 }
 
