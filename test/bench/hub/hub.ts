@@ -5,11 +5,13 @@ import { deviceJson, twinJson } from './device-json.ts'
 import { type DeviceCounters, Devices } from './devices.ts'
 import { Events, type HubEvent, type HubListener, type WaitOptions } from './events.ts'
 import { concerns, type Fault, Faults } from './faults.ts'
+import { Jobs } from './jobs.ts'
 import type { Json, JsonObject } from './json.ts'
 import { type MethodAnswer, Methods } from './methods.ts'
 import { startMqttServer } from './mqtt-server.ts'
 import { newPolicyKeys, type PolicyName } from './policies.ts'
 import { preloadEnvironment } from './preload.ts'
+import { queryRoutes } from './query-routes.ts'
 import { startRestServer } from './rest-server.ts'
 import { deviceRoutes, faultRoutes } from './routes.ts'
 import { createSas } from './sas.ts'
@@ -56,7 +58,8 @@ export async function startHub({ stateDir, mqttPort, restPort, log = () => {} }:
   const parts = { devices, methods, faults, certificates, hosts, log }
 
   const mqtt = await startMqttServer({ ...parts, port: mqttPort ?? ports.mqtt })
-  const routes = [...deviceRoutes, ...faultRoutes]
+  const jobs = new Jobs(devices, methods, log)
+  const routes = [...deviceRoutes, ...queryRoutes(jobs), ...faultRoutes]
   const rest = await startRestServer({ ...parts, port: restPort ?? ports.rest, policies, routes }).catch(
     async error => {
       await mqtt.close()
@@ -80,6 +83,7 @@ export async function startHub({ stateDir, mqttPort, restPort, log = () => {} }:
 
   let stopped: Promise<void> | undefined
   async function stop(): Promise<void> {
+    jobs.stop()
     methods.stop()
     await Promise.all([mqtt.close(), rest.close()])
     await store.close()

@@ -118,7 +118,7 @@ function listDevices({ query }: RestRequest, { devices }: RestHub): RestAnswer {
 }
 
 const seconds = (least: number) => v.nullish(v.pipe(v.number(), v.minValue(least), v.maxValue(300)))
-export const methodSchema = v.object({
+const methodSchema = v.object({
   methodName: v.string(),
   payload: v.optional(v.unknown()),
   responseTimeoutInSeconds: seconds(5),
