@@ -1,5 +1,4 @@
-/** Desired or patched properties, before anyone has looked at their shape. */
-export type TwinObject = { [key: string]: unknown }
+import { isObject, type Json, type JsonObject } from '../hub/json.ts'
 
 /** What the service knows when it starts a deployment. */
 export interface DeploymentOrder {
@@ -17,7 +16,7 @@ const CANCEL = 255
 export const NO_DEPLOYMENT = 'nodeployment'
 
 /** The desired patch that starts `order` on a device whose desired properties are now `desired`. */
-export function deployPatch(desired: TwinObject, order: DeploymentOrder): TwinObject {
+export function deployPatch(desired: JsonObject, order: DeploymentOrder): JsonObject {
   const now = currentService(desired)
   return servicePatch({
     workflow: {
@@ -36,7 +35,7 @@ export function deployPatch(desired: TwinObject, order: DeploymentOrder): TwinOb
 }
 
 /** The patch of an operator's cancel; real cancels name the deployment or `nodeployment`, and carry no root key package. */
-export function cancelPatch(desired: TwinObject, workflowId: string = NO_DEPLOYMENT): TwinObject {
+export function cancelPatch(desired: JsonObject, workflowId: string = NO_DEPLOYMENT): JsonObject {
   const now = currentService(desired)
   return servicePatch({
     workflow: { action: CANCEL, id: workflowId, ...cleared(now.workflow, ['action', 'id']) },
@@ -48,26 +47,26 @@ export function cancelPatch(desired: TwinObject, workflowId: string = NO_DEPLOYM
 }
 
 /** The patch of an operator's retry of the deployment in `desired`: the same order with a new time stamp. */
-export function retryPatch(desired: TwinObject, retryTimestamp: string): TwinObject {
+export function retryPatch(desired: JsonObject, retryTimestamp: string): JsonObject {
   const workflow = asObject(currentService(desired).workflow)
   if (workflow.action !== PROCESS_DEPLOYMENT) throw new RangeError('there is no deployment to retry')
-  return servicePatch({ workflow: { action: PROCESS_DEPLOYMENT, id: workflow.id, retryTimestamp } })
+  return servicePatch({ workflow: { action: PROCESS_DEPLOYMENT, id: workflow.id ?? null, retryTimestamp } })
 }
 
-function servicePatch(service: TwinObject): TwinObject {
+function servicePatch(service: JsonObject): JsonObject {
   return { deviceUpdate: { __t: 'c', service } }
 }
 
-function currentService(desired: TwinObject): TwinObject {
+function currentService(desired: JsonObject): JsonObject {
   return asObject(asObject(desired.deviceUpdate).service)
 }
 
 /** A null for every key of `value` that is not in `kept`. */
-function cleared(value: unknown, kept: readonly string[]): TwinObject {
+function cleared(value: Json | undefined, kept: readonly string[]): JsonObject {
   const stale = Object.keys(asObject(value)).filter(key => !kept.includes(key))
   return Object.fromEntries(stale.map(key => [key, null]))
 }
 
-function asObject(value: unknown): TwinObject {
-  return typeof value === 'object' && value !== null ? (value as TwinObject) : {}
+function asObject(value: Json | undefined): JsonObject {
+  return isObject(value) ? value : {}
 }

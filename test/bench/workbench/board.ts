@@ -18,6 +18,8 @@ export interface BoardOptions {
   readonly graceMs: number
   /** How long process 1 may be silent. */
   readonly watchdogMs: number
+  /** Added to the environment of the system: how a program of the device finds the outside world. */
+  readonly environment: Readonly<Record<string, string>>
 }
 
 const LOOK_MS = 25
@@ -52,6 +54,7 @@ export async function runSystem(
     env: {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       TMPDIR: folder.temporary,
+      ...options.environment,
       BOARD_NODE: process.execPath,
       BOARD_AGENT: options.agent,
       BOARD_CONFIG: folder.config,

@@ -1,5 +1,6 @@
 // The bootloader of a workbench device:
-//   node bootloader.js --device DIR [--agent ENTRY.js] [--panic-delay MS] [--grace MS] [--watchdog MS] [--until-stdin-ends]
+//   node bootloader.js --device DIR [--agent ENTRY.js] [--panic-delay MS] [--grace MS] [--watchdog MS]
+//     [--env NAME=VALUE]… [--until-stdin-ends]
 // SIGTERM switches the device off in good order; the plug is pulled with pullPlug() of power-file.ts.
 import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     'panic-delay': { type: 'string', default: '300' },
     grace: { type: 'string', default: '2000' },
     watchdog: { type: 'string', default: '15000' },
+    env: { type: 'string', multiple: true, default: [] },
     'until-stdin-ends': { type: 'boolean', default: false },
   },
 })
@@ -31,6 +33,7 @@ const options: BoardOptions = {
   agent: values.agent ?? join(repositoryRoot(), 'dist/src/main.js'),
   graceMs: Number(values.grace),
   watchdogMs: Number(values.watchdog),
+  environment: Object.fromEntries(values.env.map(pair => [pair.split('=', 1)[0]!, pair.slice(pair.indexOf('=') + 1)])),
 }
 const panicDelayMs = Number(values['panic-delay'])
 

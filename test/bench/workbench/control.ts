@@ -20,6 +20,8 @@ export interface PowerOnOptions {
   readonly panicDelayMs?: number
   readonly graceMs?: number
   readonly watchdogMs?: number
+  /** Added to the environment of the device's system. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** A device that is switched on. It is switched off when the process that did it ends. */
@@ -89,12 +91,13 @@ export async function startDevice(dir: string, options: PowerOnOptions = {}): Pr
   }
 }
 
-function argv(dir: string, { agent, panicDelayMs, graceMs, watchdogMs }: PowerOnOptions): string[] {
+function argv(dir: string, { agent, panicDelayMs, graceMs, watchdogMs, environment = {} }: PowerOnOptions): string[] {
   return [
     ...['--device', dir, '--until-stdin-ends'],
     ...(agent === undefined ? [] : ['--agent', agent]),
     ...(panicDelayMs === undefined ? [] : ['--panic-delay', String(panicDelayMs)]),
     ...(graceMs === undefined ? [] : ['--grace', String(graceMs)]),
     ...(watchdogMs === undefined ? [] : ['--watchdog', String(watchdogMs)]),
+    ...Object.entries(environment).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
   ]
 }
