@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cancelPatch, deployPatch, retryPatch, type TwinObject } from './authoring/deploy.ts'
+import { cancelPatch, deployPatch, retryPatch } from './authoring/deploy.ts'
 import { publish } from './authoring/files.ts'
 import { openAuthority } from './authoring/keys.ts'
 import { fileUrls, type ImportedUpdate, importUpdate, type UpdateDescription } from './authoring/manifest.ts'
 import { signManifest } from './authoring/sign.ts'
 import { startContentServer } from './content/content-server.ts'
 import { startHub } from './hub/hub.ts'
+import type { JsonObject } from './hub/json.ts'
 import { openBundleSigner } from './workbench/bundle-key.ts'
 import { createDevice, type DeviceDescription } from './workbench/device.ts'
 import { type BundleDescription, buildBundle } from './workbench/swu.ts'
@@ -45,8 +46,8 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
   const [authority, signer] = await Promise.all([openAuthority(keys), openBundleSigner(keys)])
   const devicesDir = join(stateDir, 'devices')
 
-  const desired = (id: string) => hub.getTwin(id).properties.desired as TwinObject
-  const patch = (id: string, value: TwinObject) => hub.updateDesired(id, value)
+  const desired = (id: string) => hub.getTwin(id).properties.desired as JsonObject
+  const patch = (id: string, value: JsonObject) => hub.updateDesired(id, value)
 
   return {
     hub,
@@ -113,7 +114,10 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
         fileUrls: options.fileUrls ?? fileUrls(update.files, path => content.url(path)),
       }
       const change = deployPatch(desired(id), order)
-      if (signature === null) delete ((change.deviceUpdate as TwinObject).service as TwinObject).updateManifestSignature
+      if (signature === null) {
+        const { service } = change.deviceUpdate as { service: { updateManifestSignature?: string } }
+        delete service.updateManifestSignature
+      }
       patch(id, change)
       return workflowId
     },
