@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runProgram } from './program.ts'
@@ -10,6 +10,7 @@ export const SLOT_BYTES = 4 << 20
 
 // One fixed moment for every inode: the same tree always gives the same image.
 const IMAGE_EPOCH = '1600000000'
+const FIXED_TIME = { E2FSPROGS_FAKE_TIME: IMAGE_EPOCH, SOURCE_DATE_EPOCH: IMAGE_EPOCH }
 
 /** Writes an ext4 image of the tree to `path`. The same tree and size give the same bytes. */
 export async function buildImage(path: string, tree: RootTree, bytes = SLOT_BYTES): Promise<void> {
@@ -23,8 +24,9 @@ export async function buildImage(path: string, tree: RootTree, bytes = SLOT_BYTE
         ...(['mke2fs', '-q', '-t', 'ext4', '-m', '0', '-O', '^has_journal', '-U', uuid] as const),
         ...['-E', `hash_seed=${uuid},root_owner=0:0`, '-d', dir, path, `${bytes >> 10}k`],
       ],
-      { env: { E2FSPROGS_FAKE_TIME: IMAGE_EPOCH, SOURCE_DATE_EPOCH: IMAGE_EPOCH } },
+      { env: FIXED_TIME },
     )
+    await setTimes(path, await readdir(dir, { recursive: true }))
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
@@ -43,6 +45,13 @@ export async function extractImage(image: string, dir: string, signal?: AbortSig
   await runProgram(['mkdir', '-p', dir])
   await runProgram(['debugfs', '-R', `rdump / "${dir}"`, image], signal ? { signal } : {}).catch(() => undefined)
   return (await stat(join(dir, 'etc')).catch(() => undefined)) !== undefined
+}
+
+/** mke2fs takes the times of the files it copies; the time of the last change cannot be set on a file, only in the image. */
+async function setTimes(image: string, paths: readonly string[]): Promise<void> {
+  const times = ['atime', 'ctime', 'mtime']
+  const commands = paths.flatMap(path => times.map(time => `set_inode_field "/${path}" ${time} @${IMAGE_EPOCH}\n`))
+  await runProgram(['debugfs', '-w', '-f', '-', image], { input: commands.join(''), env: FIXED_TIME })
 }
 
 function uuidOf(seed: string): string {
