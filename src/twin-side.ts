@@ -1,5 +1,5 @@
 import type { InstallResult, Order, UpdateId, Workflow } from './domain/deployment.ts'
-import { HubError, HubRejection } from './domain/errors.ts'
+import { AgentError, HubError, HubRejection } from './domain/errors.ts'
 import { ercText } from './domain/result-codes.ts'
 import { HubLink } from './hub-link.ts'
 import type { Ports, Reported } from './ports.ts'
@@ -24,6 +24,11 @@ export class TwinSide {
   readonly #link: HubLink
   #goal: Order | undefined
   #acknowledged: number | undefined
+  /** Ends `run` with what went wrong in a report that nobody waits for. */
+  #onBug: (error: unknown) => void = () => {}
+  readonly #bug = new Promise<never>((_, reject) => {
+    this.#onBug = reject
+  })
 
   /** `onNews` is called when the goal may have changed, and on each connection. */
   constructor(ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>, options: TwinOptions, onNews: () => void) {
@@ -48,7 +53,7 @@ export class TwinSide {
 
   /** Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<never> {
-    return this.#link.run(signal)
+    return Promise.race([this.#link.run(signal), this.#bug])
   }
 
   /** For news that may get lost: the final report says all. */
@@ -82,7 +87,14 @@ export class TwinSide {
   /** On each connection: startup reports, where the twin does not show them yet. */
   async #greet(reported: unknown): Promise<void> {
     this.#acknowledged = acknowledgedVersion(reported)
-    const patch = report.startup(this.#options.device, await this.#ports.host.information())
+    const { host, log } = this.#ports
+    // To be without these facts in the twin is no reason to be without the twin.
+    const information = await host.information().catch(error => {
+      if (!(error instanceof AgentError)) throw error
+      log.warn('information.unavailable', { why: error.message })
+      return {}
+    })
+    const patch = report.startup(this.#options.device, information)
     if (!report.shows(reported, patch)) await this.tell(patch, NEVER)
     this.#onNews()
   }
@@ -94,7 +106,7 @@ export class TwinSide {
     if (reading.ignored) log.warn('order.ignored', { why: reading.ignored })
     if (reading.hasService && reading.version !== undefined && reading.version !== this.#acknowledged) {
       this.#acknowledged = reading.version
-      void this.tell(report.acknowledgement(reading.workflow, reading.version), NEVER)
+      this.tell(report.acknowledgement(reading.workflow, reading.version), NEVER).catch(this.#onBug)
     }
     const { order } = reading
     if (!order) return
