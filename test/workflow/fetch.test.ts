@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { ContentError } from '../../src/domain/errors.ts'
+import type { Content, ContentPart } from '../../src/ports.ts'
+import { fetchFile } from '../../src/workflow/fetch.ts'
+import { pseudoRandom } from '../bench/workbench/root-tree.ts'
+import { VirtualClock } from './virtual-clock.ts'
+
+const file = pseudoRandom(10_000, 'fetch')
+const log = { debug() {}, info() {}, warn() {}, error() {} }
+
+type Answer = (range: { first: number; last: number }) => Partial<ContentPart> & { bytes?: Buffer; cut?: boolean }
+
+/** A server whose answers are told one by one; after the last it behaves. */
+function server(...answers: readonly Answer[]): Content & { readonly asked: string[] } {
+  const left = [...answers]
+  const asked: string[] = []
+  return {
+    asked,
+    async get(_url, range) {
+      asked.push(`${range.first}-${range.last}`)
+      const { bytes = file.subarray(range.first, range.last + 1), cut, ...part } = left.shift()?.(range) ?? {}
+      async function* body(): AsyncGenerator<Buffer> {
+        for (let at = 0; at < bytes.length; at += 700) yield bytes.subarray(at, at + 700)
+        if (cut) throw new ContentError('connection reset', 'backOff')
+      }
+      return { first: range.first, total: file.length, etag: '"1"', body: body(), ...part }
+    },
+  }
+}
+
+/** All bytes, or the error; time passes as far as it has to. */
+async function fetched(
+  content: Content,
+  { size = file.length, timeout = 3_600_000, signal = new AbortController().signal } = {},
+) {
+  const clock = new VirtualClock()
+  const chunks: Buffer[] = []
+  let over = false
+  const reading = (async () => {
+    const source = fetchFile(
+      { content, clock, log },
+      { url: 'https://x/', size },
+      { rangeBytes: 4096, timeout },
+      signal,
+    )
+    for await (const chunk of source) chunks.push(chunk)
+  })().finally(() => {
+    over = true
+  })
+  reading.catch(() => {})
+  await clock.passUntil(() => over, 10 * timeout)
+  await reading
+  return { bytes: Buffer.concat(chunks), ms: clock.monotonic() }
+}
+
+test('asks for ranges and joins them', async () => {
+  const content = server()
+  assert.deepEqual((await fetched(content)).bytes, file)
+  assert.deepEqual(content.asked, ['0-4095', '4096-8191', '8192-9999'])
+})
+
+test('resumes at the exact byte after a cut, however many there are', async () => {
+  const cutAfter =
+    (bytes: number): Answer =>
+    ({ first }) => ({ bytes: file.subarray(first, first + bytes), cut: true })
+  const content = server(...Array.from({ length: 30 }, (_, i) => cutAfter(1 + i)))
+  assert.deepEqual((await fetched(content)).bytes, file)
+  assert.deepEqual(content.asked.slice(0, 3), ['0-4095', '1-4096', '3-4098'])
+})
+
+test('an answer that ends early in good order is a cut too', async () => {
+  const content = server(({ first }) => ({ bytes: file.subarray(first, first + 10) }))
+  assert.deepEqual((await fetched(content)).bytes, file)
+})
+
+test('a server without ranges: what came already is dropped', async () => {
+  const whole: Answer = () => ({ first: 0, bytes: file })
+  const content = server(({ first }) => ({ bytes: file.subarray(first, 100), cut: true }), whole)
+  assert.deepEqual((await fetched(content)).bytes, file)
+})
+
+test('waits as long as the server asks', async () => {
+  const content = server(() => {
+    throw new ContentError('503', 120_000)
+  })
+  assert.ok((await fetched(content)).ms >= 120_000)
+})
+
+test('without progress the pauses grow, and it ends at the time limit with the last reason', async () => {
+  const never = {
+    asked: 0,
+    async get(): Promise<ContentPart> {
+      never.asked += 1
+      throw new ContentError('getaddrinfo ENOTFOUND', 'backOff')
+    },
+  }
+  await assert.rejects(fetched(never), { code: 'TIMED_OUT', message: /60 minutes.*ENOTFOUND/ })
+  assert.ok(never.asked < 30, `${never.asked} requests in an hour are a storm`)
+})
+
+test('a 404 is final at once', async () => {
+  const content = server(() => {
+    throw new ContentError('the server answered 404 Not Found', 'never')
+  })
+  await assert.rejects(fetched(content), { code: 'DOWNLOAD_FAILED', message: /404/ })
+  assert.equal(content.asked.length, 1)
+})
+
+test('a server that names another size is not believed for one byte', async () => {
+  await assert.rejects(fetched(server(() => ({ total: 10_001 }))), { code: 'FILE_SIZE', message: /10001 bytes.*10000/ })
+})
+
+test('a file that changes between two ranges is an error, not a mix', async () => {
+  const content = server(
+    () => ({}),
+    () => ({ etag: '"2"' }),
+  )
+  await assert.rejects(fetched(content), { code: 'DOWNLOAD_FAILED', message: /changed/ })
+})
+
+test('abort ends it with the reason', async () => {
+  const stop = new AbortController()
+  const content = server(() => {
+    stop.abort(new Error('enough'))
+    throw new ContentError('aborted', 'backOff')
+  })
+  await assert.rejects(fetched(content, { signal: stop.signal }), { message: 'enough' })
+})
