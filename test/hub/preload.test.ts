@@ -86,3 +86,29 @@ test('a hub keeps its ports over a restart', async t => {
   atEnd(t, () => second.stop())
   assert.deepEqual([second.mqttPort, second.restPort], [mqttPort, restPort])
 })
+
+test('as a program: registers devices, runs a command against itself, and ends with its exit code', async t => {
+  const state = await tempDir(t)
+  const main = fileURLToPath(new URL('../bench/hub/main.js', import.meta.url))
+  const app = `
+    const { Registry } = require('azure-iothub')
+    const { readFileSync } = require('node:fs')
+    const { policies } = JSON.parse(readFileSync(${JSON.stringify(join(state, 'hub.json'))})).settings
+    const registry = Registry.fromConnectionString(
+      'HostName=bench.azure-devices.net;SharedAccessKeyName=service;SharedAccessKey=' + policies.service)
+    registry.getTwin('pump').then(({ responseBody }) => { console.log(responseBody.deviceId); process.exit(7) })`
+  const args = [main, '--state', state, '--device', 'pump', '--', 'node', '-e', app]
+  const { stdout, exitCode } = await execa('node', args, { cwd, reject: false })
+  assert.deepEqual([stdout, exitCode], ['pump', 7])
+
+  const hub = execa('node', [main, '--state', state, '--device', 'pump'], { cwd, reject: false, timeout: 10_000 })
+  await new Promise<void>(resolve => {
+    hub.stdout.on('data', chunk => {
+      if (String(chunk).includes('PI_ADU_BENCH')) resolve()
+    })
+  })
+  hub.kill('SIGTERM')
+  const { exitCode: ended, stdout: said } = await hub
+  assert.equal(ended, 0)
+  assert.match(said, /^device: {2}HostName=bench\.azure-devices\.net;DeviceId=pump;.*GatewayHostName=localhost:\d+$/m)
+})
