@@ -31,6 +31,7 @@ export interface DeviceDescription {
 /** Makes the folder of a device that has just been flashed: slot a is committed. */
 export async function createDevice(dir: string, description: DeviceDescription): Promise<DeviceFolder> {
   const folder = deviceFolder(dir)
+  if (/\s/.test(folder.dir)) throw new Error(`fw_env.config cannot name a path with white space: ${folder.dir}`)
   const { a = { version: '1.0.0' }, b, slotBytes = SLOT_BYTES } = description
   await makeFolders(folder)
   await buildImage(folder.slots.a, a, slotBytes)
