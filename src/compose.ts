@@ -16,6 +16,7 @@ import { MODEL_ID } from './workflow/report.ts'
 /** In milliseconds: below the life of a SAS token, so that a reconnect of ours always comes before a silent renewal. */
 const CONNECTION_LIFETIME = 20 * 3600_000
 const TOKEN_SECONDS = 24 * 3600
+const ANSWER_TIMEOUT = 15_000
 
 /** The adapters of a real device, as the configuration wants them. */
 export async function portsOf(config: Config, log: Log): Promise<Ports> {
@@ -30,6 +31,7 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
       ca: config.hubCa,
       keepAliveSeconds: hub.keepAliveSeconds,
       tokenSeconds: TOKEN_SECONDS,
+      answerTimeout: ANSWER_TIMEOUT,
     }),
     content: new HttpContent({ ca: config.contentCa, stall: content.stallSeconds * 1000 }),
     installer: new Swupdate(

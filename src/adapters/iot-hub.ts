@@ -15,10 +15,12 @@ export interface IotHubOptions {
   readonly keepAliveSeconds: number
   /** Life of the SAS token, in seconds. Longer than any connection of ours, so that the SDK never renews silently. */
   readonly tokenSeconds: number
+  /** Milliseconds for the answer to a twin call, for which the SDK itself would wait for ever. */
+  readonly answerTimeout: number
 }
 
-/** Milliseconds. The SDK's own limits: 60 s for CONNACK, none for the twin, and `close` may hang on a dead link. */
-const LIMIT = { open: 75_000, twin: 15_000, close: 5_000 } as const
+/** Milliseconds. The SDK's own limit for CONNACK is 60 s, and its `close` may hang on a dead link. */
+const LIMIT = { open: 75_000, close: 5_000 } as const
 
 /**
  * Hub over the device SDK, one Client for each connection. The SDK loses patches in reconnects, forgets subscriptions and
@@ -43,7 +45,7 @@ export class IotHub implements Hub {
       }
     }
     const client = device.Client.fromConnectionString(connectionString, Transport)
-    const connection = new Connection(client, () => transport?.destroy())
+    const connection = new Connection(client, this.#options.answerTimeout, () => transport?.destroy())
     try {
       client.setRetryPolicy(new common.NoRetry())
       const tokenRenewal = { tokenValidTimeInSeconds: tokenSeconds, tokenRenewalMarginInSeconds: 900 }
@@ -69,14 +71,16 @@ export class IotHub implements Hub {
 
 class Connection implements HubConnection {
   readonly #client: Client
+  readonly #answerTimeout: number
   readonly #destroy: () => void
   readonly #lost = new AbortController()
   #twin: SdkTwin | undefined
   #listener: ((patch: unknown) => void) | undefined
   #reading = false
 
-  constructor(client: Client, destroy: () => void) {
+  constructor(client: Client, answerTimeout: number, destroy: () => void) {
     this.#client = client
+    this.#answerTimeout = answerTimeout
     this.#destroy = destroy
     client.on('disconnect', (error?: Error) => this.#lose(error ? explain(error) : 'the hub closed the connection'))
     client.on('error', (error: Error) => this.#lose(explain(error)))
@@ -142,7 +146,7 @@ class Connection implements HubConnection {
   /** A twin call without an answer means that the link or the session is dead (rules 5 and 6). */
   async #answered<T>(call: Promise<T>, complaint: string, signal: AbortSignal): Promise<T> {
     try {
-      return await limited(call, LIMIT.twin, complaint, AbortSignal.any([signal, this.#lost.signal]))
+      return await limited(call, this.#answerTimeout, complaint, AbortSignal.any([signal, this.#lost.signal]))
     } catch (error) {
       signal.throwIfAborted()
       if (isRejection(error)) throw new HubRejection(explain(error), { cause: error })

@@ -109,7 +109,12 @@ export class FakeDevice {
             fileUrls: null,
           }
         : this.#import(goal, workflow)
-    const patch = { $version: (this.desired.$version as number) + 1, deviceUpdate: { service } }
+    this.patchDesired({ deviceUpdate: { service } })
+  }
+
+  /** As the service changes the desired properties. */
+  patchDesired(change: object): void {
+    const patch = { ...change, $version: (this.desired.$version as number) + 1 }
     this.desired = mergePatch(this.desired, patch) as Record<string, unknown>
     this.#connection?.listener?.(patch)
   }
@@ -312,7 +317,7 @@ export class FakeDevice {
       onDesired: listener => {
         connection.listener = listener
       },
-      close: async () => {},
+      close: async () => lost.abort(new HubError('closed')),
     }
   }
 }
