@@ -230,6 +230,39 @@ test('only known topics can be subscribed to, and telemetry is acknowledged', as
   client.socket.destroy()
 })
 
+test('a method is answered by the device that was asked, with JSON, and once', async () => {
+  const [asked, meddler] = [await rawDevice(hub, 'pump'), await rawDevice(hub, 'other')]
+  asked.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: '$iothub/methods/POST/#', qos: 0 }] })
+  await asked.got('suback')
+  const call = async (answers: (rid: string) => void) => {
+    asked.packets.length = 0
+    const outcome = hub.invokeMethod('pump', 'on', { x: 1 }, { responseMs: 300 })
+    const { topic, payload } = await asked.got('publish')
+    assert.match(topic, /^\$iothub\/methods\/POST\/on\/\?\$rid=\w+$/)
+    assert.equal(payload.toString(), '{"x":1}')
+    answers(topic.split('$rid=')[1]!)
+    return await outcome
+  }
+  const answer = (client: RawClient, rid: string, payload: string) =>
+    client.send(publish({ topic: `$iothub/methods/res/200/?$rid=${rid}`, payload }))
+
+  await assert.rejects(
+    call(rid => answer(meddler, rid, '1')),
+    { errorCode: 504101 },
+  )
+  await assert.rejects(
+    call(rid => answer(asked, rid, '{"a":')),
+    { status: 502 },
+  )
+  const good = await call(rid => {
+    answer(asked, rid, '2')
+    answer(asked, rid, '3')
+  })
+  assert.deepEqual(good, { status: 200, payload: 2 })
+  asked.socket.destroy()
+  meddler.socket.destroy()
+})
+
 test('without a subscription no twin answer is delivered', async () => {
   const client = await rawDevice(hub, 'quiet')
   client.send(publish({ topic: '$iothub/twin/GET/?$rid=1', payload: ' ' }))

@@ -46,7 +46,8 @@ export class RawClient {
         })
       }
     }
-    return await within(5000, look())
+    const closed = this.closed.then(() => Promise.reject(new Error(`closed without ${cmd}`)))
+    return await within(5000, Promise.race([look(), closed]))
   }
 }
 
@@ -71,8 +72,7 @@ export async function rawDevice(hub: BenchHub, id: string, changes: Partial<ICon
   if (!hub.hasDevice(id)) hub.createDevice(id)
   const client = await RawClient.open(hub)
   client.send(connectPacket(hub, id, changes))
-  const closed = client.closed.then(() => ({ returnCode: 'missing: closed' }))
-  const { returnCode } = await Promise.race([client.got('connack'), closed])
+  const { returnCode } = await client.got('connack')
   if (returnCode !== 0) throw new Error(`CONNACK ${returnCode}`)
   return client
 }

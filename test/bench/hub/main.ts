@@ -45,8 +45,9 @@ async function run([command, ...args]: string[], options: Options): Promise<void
   try {
     for (const id of options.device) if (!hub.hasDevice(id)) hub.createDevice(id)
     if (command === undefined) {
+      const told = new Promise(resolve => process.once('SIGINT', resolve).once('SIGTERM', resolve))
       describe(hub, options.device)
-      await new Promise(resolve => process.once('SIGINT', resolve).once('SIGTERM', resolve))
+      await told
     } else {
       const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false, env: hub.childEnvironment() })
       process.exitCode = exitCode ?? 1

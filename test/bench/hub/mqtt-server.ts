@@ -55,7 +55,7 @@ function accept(socket: TLSSocket, options: MqttServerOptions): void {
 function connect(packet: IConnectPacket, link: MqttLink, options: MqttServerOptions): Session | undefined {
   const { devices, faults, hosts, log } = options
   const refuse = (returnCode: number, reason: string) => {
-    log(`refused ${packet.clientId}: ${reason}`)
+    log(`refused ${JSON.stringify(packet.clientId)}: ${reason}`)
     link.end({ cmd: 'connack', returnCode, sessionPresent: false })
     return undefined
   }
