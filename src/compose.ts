@@ -18,12 +18,33 @@ const CONNECTION_LIFETIME = 20 * 3600_000
 const TOKEN_SECONDS = 24 * 3600
 const ANSWER_TIMEOUT = 15_000
 
-/** The adapters of a real device, as the configuration wants them. */
-export async function portsOf(config: Config, log: Log): Promise<Ports> {
-  const { slots, bootState, swupdate, health, hub, content, host, leds, kernelCommandLine, versionFile } = config.piAdu
-  const agent = main(config)
+/** What looks at the device only, and is safe beside a running agent as long as nothing is written. */
+export function localPorts(config: Config, log: Log): Pick<Ports, 'boot' | 'journal' | 'host'> {
+  const { bootState, health, host, kernelCommandLine, versionFile } = config.piAdu
   return {
     boot: new UbootEnv({ kernelCommandLine, ...bootState }),
+    journal: new FileJournal(journalFile(config), log),
+    host: new SystemHost(
+      {
+        manufacturer: config.manufacturer,
+        model: config.model,
+        versionFile,
+        rebootCommand: host.rebootCommand,
+        failedUnits: health.failedUnits,
+        checksFolder: health.checksFolder,
+        checkTimeout: health.checkTimeoutSeconds * 1000,
+      },
+      log,
+    ),
+  }
+}
+
+/** The adapters of a real device, as the configuration wants them. */
+export async function portsOf(config: Config, log: Log): Promise<Ports> {
+  const { slots, swupdate, hub, content, leds } = config.piAdu
+  const agent = main(config)
+  return {
+    ...localPorts(config, log),
     hub: new IotHub({
       connectionString: agent.connectionSource.connectionData,
       modelId: MODEL_ID,
@@ -39,19 +60,6 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
         certificate: swupdate.certificate,
         hardware: swupdate.hardware,
         selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
-      },
-      log,
-    ),
-    journal: new FileJournal(journalFile(config), log),
-    host: new SystemHost(
-      {
-        manufacturer: config.manufacturer,
-        model: config.model,
-        versionFile,
-        rebootCommand: host.rebootCommand,
-        failedUnits: health.failedUnits,
-        checksFolder: health.checksFolder,
-        checkTimeout: health.checkTimeoutSeconds * 1000,
       },
       log,
     ),

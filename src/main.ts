@@ -3,9 +3,12 @@ import { Command, CommanderError } from 'commander'
 import { leanMqtt } from './adapters/lean-mqtt.ts'
 import { jsonLog } from './adapters/log.ts'
 import { Agent } from './agent.ts'
-import { optionsOf, portsOf, version } from './compose.ts'
+import { localPorts, optionsOf, portsOf, version } from './compose.ts'
 import { readConfig } from './config.ts'
-import { ConfigError, messageOf } from './domain/errors.ts'
+import { AgentError, ConfigError, messageOf } from './domain/errors.ts'
+import { describeStatus } from './status.ts'
+
+const DEFAULT_CONFIG = '/etc/adu/du-config.json'
 
 /** sysexits(3), as systemd shows them. */
 const EXIT = { usage: 64, software: 70, config: 78 } as const
@@ -29,6 +32,16 @@ async function runAgent({ config: file, journald }: { config: string; journald: 
   }
 }
 
+async function showStatus({ config: file, json }: { config: string; json: boolean }): Promise<void> {
+  const { boot, host, journal } = localPorts(await readConfig(file), jsonLog(false))
+  const status = {
+    version: await host.version(),
+    boot: await boot.read(new AbortController().signal),
+    attempt: await journal.read(),
+  }
+  process.stdout.write(json ? `${JSON.stringify(status)}\n` : describeStatus(status))
+}
+
 const program = new Command('pi-adu')
   .description('Update agent for Raspberry Pi: A/B system updates through Azure Device Update for IoT Hub and SWUpdate')
   .version(version())
@@ -37,15 +50,25 @@ const program = new Command('pi-adu')
 program
   .command('run')
   .description('run the agent until it is stopped')
-  .option('--config <file>', 'configuration file', '/etc/adu/du-config.json')
+  .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
   .option('--journald', 'put journald priorities in front of log lines', false)
   .action(runAgent)
+
+program
+  .command('status')
+  .description('show what this device runs, what starts next, and how the last deployment went')
+  .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
+  .option('--json', 'as one JSON object', false)
+  .action(showStatus)
 
 try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage
+  } else if (error instanceof AgentError && process.argv[2] !== 'run') {
+    process.stderr.write(`pi-adu: ${error.message}\n`)
+    process.exitCode = EXIT.software
   } else if (error instanceof ConfigError) {
     process.stderr.write(`pi-adu: ${error.message}\n`)
     process.exitCode = EXIT.config
