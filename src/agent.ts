@@ -7,7 +7,6 @@ import { backOff } from './workflow/back-off.ts'
 import { moodOf } from './workflow/mood.ts'
 import { failedWith, INTERRUPTIBLE, nextStep, type Observed, type WorkflowStep } from './workflow/next-step.ts'
 import { conclude, type PerformOptions, perform } from './workflow/perform.ts'
-import { final } from './workflow/report.ts'
 import { TrialHealth, type TrialOptions } from './workflow/trial-health.ts'
 import { Wakeup } from './workflow/wakeup.ts'
 
@@ -126,7 +125,7 @@ export class Agent {
     if (error instanceof AgentError) {
       const giveUp = step?.do === 'install' || (step?.do === 'activate' && this.#failures >= MAX_FAILURES)
       if (giveUp && seen && (await this.#giveUp(error, seen, signal))) return
-      if (this.#failures === MAX_FAILURES) await this.#complain(error, seen, signal)
+      if (this.#failures === MAX_FAILURES) await this.#twin.complain(failureOf(error), signal)
     }
     await this.#wakeup.wait(backOff(this.#failures, clock), clock, signal)
   }
@@ -144,12 +143,6 @@ export class Agent {
       this.#ports.log.error('step.failed', { step: 'finish', why: second.message })
       return false
     }
-  }
-
-  /** A device that cannot even write its journal is still heard. */
-  async #complain(error: AgentError, seen: Observed | undefined, signal: AbortSignal): Promise<void> {
-    const workflow = seen?.goal?.workflow
-    if (workflow && !seen.attempt?.reported) await this.#twin.tell(final(workflow, failureOf(error), undefined), signal)
   }
 
   #onNews(): void {

@@ -24,6 +24,8 @@ export class TwinSide {
   readonly #link: HubLink
   #goal: Order | undefined
   #acknowledged: number | undefined
+  /** What the twin shows as ended. */
+  #ended: Workflow | undefined
   /** Ends `run` with what went wrong in a report that nobody waits for. */
   #onBug: (error: unknown) => void = () => {}
   readonly #bug = new Promise<never>((_, reject) => {
@@ -81,12 +83,24 @@ export class TwinSide {
       this.#ports.log.error('report.rejected', { why: error.message })
       await this.tell(report.reduced(workflow, result, updateId), signal)
     }
+    this.#ended = workflow
     this.#ports.log.info('reported', { workflowId: workflow.id, resultCode: result.resultCode })
+  }
+
+  /**
+   * For a device that can do nothing, not even keep a journal: it is still heard. Says nothing where the twin has the end
+   * of the newest order already.
+   */
+  async complain(result: InstallResult, signal: AbortSignal): Promise<void> {
+    const workflow = this.#goal?.workflow
+    if (!workflow || (workflow.id === this.#ended?.id && workflow.retryTimestamp === this.#ended.retryTimestamp)) return
+    await this.tell(report.final(workflow, result, undefined), signal)
   }
 
   /** On each connection: startup reports, where the twin does not show them yet. */
   async #greet(reported: unknown): Promise<void> {
     this.#acknowledged = acknowledgedVersion(reported)
+    this.#ended = endedWorkflow(reported)
     const { host, log } = this.#ports
     // To be without these facts in the twin is no reason to be without the twin.
     const information = await host.information().catch(error => {
@@ -125,6 +139,16 @@ export const isSame = (one: Order, two: Order | undefined): boolean =>
   one.workflow.id === two.workflow.id &&
   one.workflow.action === two.workflow.action &&
   one.workflow.retryTimestamp === two.workflow.retryTimestamp
+
+/** The workflow of a report that is final (state 0 or 255). */
+function endedWorkflow(reported: unknown): Workflow | undefined {
+  const { state, workflow } = (reported as Shown | undefined)?.deviceUpdate?.agent ?? {}
+  return state === 0 || state === 255 ? workflow : undefined
+}
+
+interface Shown {
+  readonly deviceUpdate?: { readonly agent?: { readonly state?: number; readonly workflow?: Workflow } }
+}
 
 function acknowledgedVersion(reported: unknown): number | undefined {
   const service = (reported as { deviceUpdate?: { service?: { av?: unknown } } } | undefined)?.deviceUpdate?.service

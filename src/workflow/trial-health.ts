@@ -1,4 +1,5 @@
 import type { Attempt } from '../domain/deployment.ts'
+import { AgentError } from '../domain/errors.ts'
 import type { Ports } from '../ports.ts'
 import type { Observed } from './next-step.ts'
 
@@ -32,7 +33,7 @@ export class TrialHealth {
   async look(connected: boolean, signal: AbortSignal): Promise<Observed['health']> {
     const findings = connected ? [] : ['the hub was not reached']
     if (connected) this.#reached.add('hub reached')
-    findings.push(...(await this.#ports.host.findings(signal)))
+    findings.push(...(await this.#findings(signal)))
     if (findings.length === 0) return { state: 'good' }
     for (const finding of findings) {
       if (connected && !this.#reached.has(finding)) this.#ports.log.warn('trial.finding', { finding })
@@ -44,12 +45,31 @@ export class TrialHealth {
     return { state: 'bad', why: `not healthy within ${seconds} s of its trial boot: ${findings.join('; ')}` }
   }
 
-  /** Adds what was reached since the last call to the attempt, on the disk too. */
+  /** A host that cannot be asked is not healthy. */
+  async #findings(signal: AbortSignal): Promise<readonly string[]> {
+    try {
+      return await this.#ports.host.findings(signal)
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error
+      return [error.message]
+    }
+  }
+
+  /**
+   * Adds what was reached since the last call to the attempt, on the disk too. A disk that cannot be written to costs the
+   * story, not the trial.
+   */
   async record(attempt: Attempt | undefined): Promise<Attempt | undefined> {
     const news = [...this.#reached].slice(this.#recorded)
     if (!attempt || news.length === 0 || attempt.milestones.length >= MAX_MILESTONES) return attempt
     const recorded = { ...attempt, milestones: [...attempt.milestones, ...news].slice(0, MAX_MILESTONES) }
-    await this.#ports.journal.write(recorded)
+    try {
+      await this.#ports.journal.write(recorded)
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error
+      this.#ports.log.warn('trial.not-recorded', { why: error.message })
+      return attempt
+    }
     this.#recorded += news.length
     return recorded
   }

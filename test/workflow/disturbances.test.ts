@@ -196,6 +196,20 @@ describe('a deployment that failed', () => {
   })
 })
 
+describe('a lasting failure', () => {
+  for (const effect of new Set(effects.filter(each => !each.startsWith('hub.') && each !== 'host.information'))) {
+    test(`of ${effect}: the twin is told, the old system stays`, async () => {
+      const device = new FakeDevice()
+      device.order(deploy(V2))
+      device.disturbEach(effect, 'error')
+      await device.runUntil(() => device.status.state === 255)
+      assert.equal(device.status.workflow?.id, 'W1')
+      assert.equal(codesOf(device), effect === 'host.findings' ? '3210000D' : '321000FF')
+      assert.deepEqual(device.slots.a, { version: '1.0.0' })
+    })
+  }
+})
+
 test('an agent that crashes at every install gives up', async () => {
   const device = new FakeDevice()
   device.order(deploy(V2))
