@@ -41,6 +41,9 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
     dir: contentDir,
     tls: hub.certificates,
     ...(contentPort === undefined ? {} : { port: contentPort }),
+  }).catch(async error => {
+    await hub.stop()
+    throw error
   })
   const keys = join(stateDir, 'keys')
   const [authority, signer] = await Promise.all([openAuthority(keys), openBundleSigner(keys)])

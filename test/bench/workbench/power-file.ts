@@ -1,8 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { realpathSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
 import type { DeviceFolder } from './device-folder.ts'
+import { lockFolder } from './folder-lock.ts'
 import { identify, isAlive, killAtOnce, type ProcessIdentity } from './processes.ts'
 
 /** Which process runs the device, and the mark its processes carry. */
@@ -16,7 +15,7 @@ export interface Power {
  * What an earlier one left running is ended first.
  */
 export async function takePower(folder: DeviceFolder): Promise<Power> {
-  await bindName(folder)
+  await lockFolder('workbench', folder.dir, `the device in ${folder.dir} is switched on already`)
   const before = await readPower(folder)
   if (before) await killAtOnce(before.mark)
   const power = { bootloader: identify(process.pid)!, mark: randomUUID() }
@@ -34,18 +33,4 @@ export async function readPower(folder: DeviceFolder): Promise<Power | undefined
 /** Pulls the plug: nothing of that power-on runs when this returns. Unlike a real cut it keeps what was written but not synced. */
 export async function pullPlug({ mark, bootloader }: Power): Promise<void> {
   await killAtOnce(mark, isAlive(bootloader) ? bootloader : undefined)
-}
-
-/** An abstract socket is a lock that the kernel gives to one process and takes back at its end, however it ends. */
-async function bindName(folder: DeviceFolder): Promise<Server> {
-  const name = createHash('sha256').update(realpathSync(folder.dir)).digest('hex').slice(0, 32)
-  const server = createServer(socket => socket.destroy())
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const taken = error.code === 'EADDRINUSE'
-      reject(taken ? new Error(`the device in ${folder.dir} is switched on already`, { cause: error }) : error)
-    })
-    server.listen(`\0workbench-${name}`, resolve)
-  })
-  return server.unref()
 }
