@@ -55,7 +55,7 @@ export interface ContentPart {
 
 /** Files of an update, from the network. */
 export interface Content {
-  /** One GET of the bytes `first` to `last`, both included. Errors: ContentError. */
+  /** One GET of the bytes `first` to `last`, both included. Abort ends it, a body half read too. Errors: ContentError. */
   get(url: string, range: { readonly first: number; readonly last: number }, signal: AbortSignal): Promise<ContentPart>
 }
 

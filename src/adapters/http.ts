@@ -13,20 +13,22 @@ export interface HttpOptions {
 }
 
 const MAX_REDIRECTS = 5
+/** In bytes. */
+const MAX_DISCARDED = 64 * 1024
 
 /** Worth asking again: the server, or the way to it, has a bad moment (RFC 9110, chapter 15). */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504])
 
-/** Content over node:http(s): one kept-alive connection for each host. `fetch` would cost 18 MB of memory. */
+/** Content over node:http(s): connections are kept alive. `fetch` would cost 18 MB of memory. */
 export class HttpContent implements Content {
   readonly #options: HttpOptions
-  readonly #http = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  readonly #http = new http.Agent({ keepAlive: true })
   readonly #https: https.Agent
 
   constructor(options: HttpOptions) {
     this.#options = options
     const ca = options.ca === undefined ? {} : { ca: [...tls.rootCertificates, options.ca] }
-    this.#https = new https.Agent({ keepAlive: true, maxSockets: 1, ...ca })
+    this.#https = new https.Agent({ keepAlive: true, ...ca })
   }
 
   async get(url: string, { first, last }: { first: number; last: number }, signal: AbortSignal): Promise<ContentPart> {
@@ -37,12 +39,12 @@ export class HttpContent implements Content {
       const status = response.statusCode ?? 0
       const { location } = response.headers
       if (status >= 300 && status < 400 && location !== undefined) {
-        response.resume()
+        discard(response)
         at = follow(at, location)
         continue
       }
       if (status === 200 || status === 206) return this.#part(response, first)
-      response.resume()
+      discard(response)
       throw refusal(status, response.headers['retry-after'])
     }
     throw new ContentError(`the server redirected more than ${MAX_REDIRECTS} times`, 'never')
@@ -104,6 +106,12 @@ export class HttpContent implements Content {
       response.destroy()
     }
   }
+}
+
+/** Reads the short text that comes with a refusal, for the sake of the connection; anything else is cut off. */
+function discard(response: IncomingMessage): void {
+  if (Number(response.headers['content-length']) <= MAX_DISCARDED) response.resume()
+  else response.destroy()
 }
 
 function follow(from: URL, location: string): URL {

@@ -71,7 +71,7 @@ export class Swupdate implements Installer {
       const end = await result
       await lines
       signal.throwIfAborted()
-      if (end.failed) throw failure(end, errors, ['swupdate', ...args])
+      if (end.failed) throw failure(end, errors, selection[into], ['swupdate', ...args])
       // It may have ended before the bundle did: only the gate's last word makes the bundle a good one.
       while (!(await rest.next()).done);
     } catch (error) {
@@ -104,8 +104,11 @@ export class Swupdate implements Installer {
   }
 }
 
-function failure(end: Ending, errors: readonly string[], argv: readonly string[]): ProcessError {
-  const said = [...new Set(errors.filter(line => !EMPTY_PHRASES.test(line)))].join(' | ')
+function failure(end: Ending, errors: readonly string[], selection: string, argv: readonly string[]): ProcessError {
+  // What follows this line are its consequences, and would lead astray.
+  const said = errors.includes('Found nothing to install')
+    ? `sw-description has nothing for the selection ${selection}`
+    : [...new Set(errors.filter(line => !EMPTY_PHRASES.test(line)))].join(' | ')
   const code = end.signal === undefined ? 'SWUPDATE_FAILED' : 'CHILD_KILLED'
   return new ProcessError(code, `swupdate ${describe(end)}${said && `: ${said}`}`, argv, end.exitCode, end.signal)
 }

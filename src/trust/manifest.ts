@@ -56,6 +56,8 @@ export function parseManifest(text: string): Verified<UpdateManifest> {
   } catch (cause) {
     throw new AgentError('MANIFEST_BAD', 'updateManifest is not JSON', { cause })
   }
+  // To the schema library an array is an object like any other.
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) bad('is not a JSON object')
   const { manifestVersion } = check(v.looseObject({ manifestVersion: v.optional(v.unknown()) }), json)
   const major = typeof manifestVersion === 'string' ? /^(\d+)(\.\d+)*$/.exec(manifestVersion)?.[1] : undefined
   switch (major) {

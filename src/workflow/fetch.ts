@@ -27,9 +27,11 @@ export async function* fetchFile(
   while (offset < size) {
     const before = offset
     let pause = 0
+    // Ends this GET whatever happens: an answer that nobody reads on would keep its connection for ever.
+    const over = new AbortController()
     try {
       const last = Math.min(offset + options.rangeBytes, size) - 1
-      const part = await content.get(url, { first: offset, last }, signal)
+      const part = await content.get(url, { first: offset, last }, AbortSignal.any([signal, over.signal]))
       if (part.total !== undefined && part.total !== size) {
         throw new AgentError('FILE_SIZE', `the server has ${part.total} bytes, the manifest says ${size}`)
       }
@@ -58,6 +60,8 @@ export async function* fetchFile(
         throw new AgentError('TIMED_OUT', message, { cause: error })
       }
       log.warn('fetch.interrupted', { offset, size, why: error.message, retryInMs: Math.round(pause) })
+    } finally {
+      over.abort()
     }
     if (pause > 0) await clock.sleep(pause, signal)
   }

@@ -27,6 +27,7 @@ export interface DeployOptions {
   readonly workflowId?: string
   /** Of the update manifest that is sent, after it was signed. */
   readonly tamper?: (manifest: string) => string
+  /** null: the deployment has none. */
   readonly signature?: string | null
   readonly fileUrls?: Readonly<Record<string, string>>
 }
@@ -118,8 +119,9 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
       }
       const change = deployPatch(desired(id), order)
       if (signature === null) {
-        const { service } = change.deviceUpdate as { service: { updateManifestSignature?: string } }
-        delete service.updateManifestSignature
+        // Merging would keep the one of the deployment before.
+        const { service } = change.deviceUpdate as { service: { updateManifestSignature: string | null } }
+        service.updateManifestSignature = null
       }
       patch(id, change)
       return workflowId

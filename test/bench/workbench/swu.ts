@@ -14,6 +14,8 @@ export interface BundleDescription {
   readonly version?: string
   readonly imageBytes?: number
   readonly hardware?: string
+  /** The slots it can be installed to; both unless told. */
+  readonly slots?: readonly ('a' | 'b')[]
   /** Bootloader variables the bundle sets itself. The agent, not the bundle, activates a slot: such a bundle must do no harm. */
   readonly bootEnv?: Readonly<Record<string, string>>
 }
@@ -66,7 +68,7 @@ export async function cutShort(path: string, bytes: number): Promise<void> {
 
 /** SWUpdate's list of the images; `-e stable,a` or `-e stable,b` chooses the slot, relative to the folder SWUpdate runs in. */
 export function swDescription(description: BundleDescription, sha256: string): string {
-  const { tree, version = tree.version, hardware = HARDWARE, bootEnv = {} } = description
+  const { tree, version = tree.version, hardware = HARDWARE, slots = ['a', 'b'], bootEnv = {} } = description
   const variables = Object.entries(bootEnv).map(([name, value]) => `{ name = "${name}"; value = "${value}"; }`)
   const forSlot = (slot: string) => `    ${slot} = {
       images: ( {
@@ -78,8 +80,7 @@ export function swDescription(description: BundleDescription, sha256: string): s
   version = "${version}";
   hardware-compatibility: [ "${hardware.split(':')[1]}" ];
   stable = {
-${forSlot('a')}
-${forSlot('b')}
+${slots.map(forSlot).join('\n')}
   };
 }
 `
