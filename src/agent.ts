@@ -1,11 +1,21 @@
-import type { Attempt } from './domain/deployment.ts'
+import type { Attempt, InstallResult } from './domain/deployment.ts'
 import { AgentError, HubError } from './domain/errors.ts'
 import { ercText, RESULT_CODE } from './domain/result-codes.ts'
+import { type MethodPolicy, MethodSide } from './method-side.ts'
 import type { Ports } from './ports.ts'
 import { isSame, type TwinOptions, TwinSide } from './twin-side.ts'
 import { backOff } from './workflow/back-off.ts'
+import { firmwareFinal, rebootReport } from './workflow/firmware-update-report.ts'
 import { moodOf } from './workflow/mood.ts'
-import { failedWith, INTERRUPTIBLE, nextStep, type Observed, type WorkflowStep } from './workflow/next-step.ts'
+import {
+  failedWith,
+  INTERRUPTIBLE,
+  inTheWay,
+  nextStep,
+  type Observed,
+  replaces,
+  type WorkflowStep,
+} from './workflow/next-step.ts'
 import { conclude, type PerformOptions, perform } from './workflow/perform.ts'
 import { TrialHealth, type TrialOptions } from './workflow/trial-health.ts'
 import { Wakeup } from './workflow/wakeup.ts'
@@ -13,10 +23,14 @@ import { Wakeup } from './workflow/wakeup.ts'
 export interface AgentOptions extends PerformOptions {
   readonly twin: TwinOptions
   readonly trial: TrialOptions
+  readonly methods: MethodPolicy
 }
 
 /** Failures in a row of one short step before the deployment is given up, or the twin told, instead of only trying again. */
 const MAX_FAILURES = 3
+
+/** Milliseconds that the answer to a method has to leave the machine before it goes down. */
+const LAST_WORD = 1000
 
 /** Why a step was aborted: the twin asks for something else now. */
 class Interrupted extends Error {}
@@ -31,14 +45,27 @@ export class Agent {
   readonly #twin: TwinSide
   readonly #trial: TrialHealth
   readonly #wakeup = new Wakeup()
-  #doing: { readonly step: WorkflowStep; readonly goal: Observed['goal']; readonly abort: AbortController } | undefined
+  readonly #methods: MethodSide
+  #seen: Observed | undefined
+  #doing: { readonly step: WorkflowStep; readonly seen: Observed; readonly abort: AbortController } | undefined
   #failures = 0
 
   constructor(ports: Ports, options: AgentOptions) {
     this.#ports = ports
     this.#options = options
     this.#trial = new TrialHealth(ports, options.trial)
-    this.#twin = new TwinSide(ports, options.twin, () => this.#onNews())
+    this.#methods = new MethodSide(
+      ports,
+      options.methods,
+      () => this.#busy(),
+      () => this.#wakeup.wake(),
+    )
+    this.#twin = new TwinSide(
+      ports,
+      options.twin,
+      () => this.#onNews(),
+      (name, payload) => this.#methods.call(name, payload),
+    )
   }
 
   /** Runs until `signal` aborts, and rejects with its reason. Anything else that is thrown is a bug: end the process. */
@@ -62,6 +89,7 @@ export class Agent {
       let step: WorkflowStep | undefined
       try {
         seen = await this.#observe(signal)
+        this.#seen = seen
         step = nextStep(seen)
         await this.#do(step, seen, signal)
         this.#failures = 0
@@ -83,7 +111,17 @@ export class Agent {
       health = await this.#trial.look(this.#twin.connected, signal)
       attempt = await this.#trial.record(attempt)
     }
-    return { boot, attempt, version, goal: this.#twin.goal, health }
+    const seen = { boot, attempt, version, goal: this.#twin.goal, health }
+    const why = this.#methods.request && inTheWay(seen)
+    if (why) this.#methods.settle(409, `Refused: ${why}.`)
+    return { ...seen, request: this.#methods.request }
+  }
+
+  /** What keeps a direct method from being obeyed, as far as can be said at once; the loop looks once more. */
+  #busy(): string | undefined {
+    if (!this.#seen) return 'the agent is starting'
+    const why = inTheWay({ ...this.#seen, goal: this.#twin.goal })
+    return why ?? (this.#doing && 'another update is running')
   }
 
   async #do(step: WorkflowStep, seen: Observed, signal: AbortSignal): Promise<void> {
@@ -96,14 +134,20 @@ export class Agent {
     if (step.do === 'report') {
       if (!this.#twin.connected) return this.#wakeup.wait(undefined, clock, signal)
       const attempt = seen.attempt as Attempt
-      await this.#twin.report(attempt.workflow, step.result, attempt.updateId, signal)
+      await this.#twin.report(attempt, step.result, signal)
       return journal.write({ ...attempt, reported: true })
     }
+    if (step.do === 'restart') {
+      await this.#twin.tell(rebootReport(clock.now()), signal)
+      this.#methods.settle(200, 'Reboot started')
+      await clock.sleep(LAST_WORD, signal)
+    }
     const abort = new AbortController()
-    this.#doing = { step, goal: seen.goal, abort }
+    this.#doing = { step, seen, abort }
     try {
       const either = AbortSignal.any([signal, abort.signal])
       await perform(this.#ports, step, seen, news => this.#twin.tell(news, either), this.#options, either)
+      if (step.do === 'begin' && step.goal === seen.request) this.#methods.settle(200, 'FirmwareUpdate started')
     } catch (error) {
       abort.signal.throwIfAborted()
       throw error
@@ -122,10 +166,11 @@ export class Agent {
     this.#failures += 1
     const code = error instanceof AgentError ? ercText(error.extendedResultCode) : undefined
     log.error('step.failed', { step: step?.do ?? 'observe', why: error.message, code })
+    if (seen?.request) this.#methods.settle(503, `Nothing was begun: ${error.message}.`)
     if (error instanceof AgentError) {
       const giveUp = step?.do === 'install' || (step?.do === 'activate' && this.#failures >= MAX_FAILURES)
       if (giveUp && seen && (await this.#giveUp(error, seen, signal))) return
-      if (this.#failures === MAX_FAILURES) await this.#twin.complain(failureOf(error), signal)
+      if (this.#failures === MAX_FAILURES) await this.#complain(failureOf(error), seen?.attempt, signal)
     }
     await this.#wakeup.wait(backOff(this.#failures, clock), clock, signal)
   }
@@ -145,10 +190,18 @@ export class Agent {
     }
   }
 
+  /** A device that can do nothing, not even keep a journal, is still heard. */
+  async #complain(result: InstallResult, attempt: Attempt | undefined, signal: AbortSignal): Promise<void> {
+    if (!attempt?.firmware) return this.#twin.complain(result, signal)
+    if (!attempt.reported) await this.#twin.tell(firmwareFinal(attempt.firmware, result), signal)
+  }
+
   #onNews(): void {
     const { goal } = this.#twin
     const doing = this.#doing
-    if (goal && doing && INTERRUPTIBLE[doing.step.do] && !isSame(goal, doing.goal)) {
+    const firmware = doing?.seen.attempt?.firmware && doing.seen.attempt
+    const other = firmware ? replaces(goal, firmware) : goal && !isSame(goal, doing?.seen.goal)
+    if (goal && doing && INTERRUPTIBLE[doing.step.do] && other) {
       doing.abort.abort(new Interrupted(`order ${goal.workflow.id} came in`))
     }
     this.#wakeup.wake()

@@ -70,7 +70,7 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
 }
 
 export function optionsOf(config: Config, log: Log): AgentOptions {
-  const { trust, content, health, host } = config.piAdu
+  const { trust, content, health, host, firmwareUpdate, reboot } = config.piAdu
   const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
   return {
@@ -91,6 +91,11 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
     },
     trial: { timeout: health.timeoutSeconds * 1000, retry: health.retrySeconds * 1000 },
     rebootPatience: host.rebootPatienceSeconds * 1000,
+    methods: { firmwareUpdate, reboot },
+    firmware: {
+      stage: firmwareUpdate.stageSeconds * 1000,
+      progress: { percent: firmwareUpdate.progressPercent, every: firmwareUpdate.progressSeconds * 1000 },
+    },
   }
 }
 

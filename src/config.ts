@@ -18,6 +18,8 @@ const command = v.tupleWithRest([text], text, 'must be a list: the program, then
 const section = <E extends v.ObjectEntries>(entries: E) => v.strictObject(entries)
 const base64url = v.pipe(text, v.regex(/^[\w-]+$/, 'must be base64url'))
 
+const HOST_FORMS = 'must be a host in small letters like "files.example.com" or "*.example.com", with a port or not'
+
 const slot = section({
   /** Block device or file that holds the slot. */
   device: path,
@@ -73,6 +75,24 @@ const piAdu = section({
     }),
     {},
   ),
+  firmwareUpdate: v.exactOptional(
+    section({
+      enabled: v.exactOptional(flag, false),
+      allowedHosts: v.exactOptional(
+        v.array(
+          v.pipe(v.string('must be a text'), v.regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?)$/, HOST_FORMS)),
+          'must be a list',
+        ),
+        [],
+      ),
+      requireSha256: v.exactOptional(flag, true),
+      progressPercent: v.exactOptional(whole(1, 100), 10),
+      progressSeconds: v.exactOptional(seconds, 30),
+      stageSeconds: v.exactOptional(number(0, 60), 1),
+    }),
+    {},
+  ),
+  reboot: v.exactOptional(section({ enabled: v.exactOptional(flag, false) }), {}),
   leds: v.exactOptional(
     section({
       green: v.exactOptional(whole(0, 53)),

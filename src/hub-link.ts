@@ -1,5 +1,5 @@
 import { HubError, messageOf } from './domain/errors.ts'
-import type { Clock, Hub, HubConnection, Log, Reported } from './ports.ts'
+import type { Clock, Hub, HubConnection, Log, MethodListener, Reported } from './ports.ts'
 import { backOff } from './workflow/back-off.ts'
 import { mergePatch } from './workflow/merge-patch.ts'
 
@@ -10,7 +10,12 @@ export interface HubLinkOptions {
   readonly onConnected: (reported: unknown) => Promise<void>
   /** Called with the whole desired properties after each change, and on each connection. */
   readonly onDesired: (desired: unknown) => void
+  /** Answers direct methods: from the moment on that `onDesired` was called. */
+  readonly onMethod: MethodListener
 }
+
+/** The direct methods of the tutorials from before Device Update. */
+const METHODS = ['firmwareUpdate', 'reboot']
 
 /** A connection that lasted this long did work: the next failure starts with a short wait again. */
 const STABLE_AFTER = 60_000
@@ -91,6 +96,7 @@ export class HubLink {
       this.#log.info('hub.connected')
       await this.#options.onConnected(twin.reported)
       this.#options.onDesired(desired)
+      connection.serve(METHODS, this.#options.onMethod)
       await this.#clock.sleep(this.#options.connectionLifetime * (0.9 + this.#clock.random() / 10), lifetime)
     } catch (error) {
       throw connection.lost.aborted && !signal.aborted ? connection.lost.reason : error

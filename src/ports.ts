@@ -1,4 +1,4 @@
-import type { Attempt, Verified } from './domain/deployment.ts'
+import type { Attempt, SelfSigned, Verified } from './domain/deployment.ts'
 import type { BootState, SlotName } from './domain/slot.ts'
 import type { Mood } from './workflow/mood.ts'
 
@@ -28,6 +28,15 @@ export interface Hub {
   connect(signal: AbortSignal): Promise<HubConnection>
 }
 
+export interface MethodAnswer {
+  /** As in HTTP; never 0. */
+  readonly status: number
+  readonly payload: unknown
+}
+
+/** `payload` is as received: nothing in it has been checked. */
+export type MethodListener = (name: string, payload: unknown) => Promise<MethodAnswer>
+
 /** One connection: never reconnects by itself. */
 export interface HubConnection {
   /** The whole twin, as it is now. */
@@ -36,6 +45,11 @@ export interface HubConnection {
   report(patch: Reported, signal: AbortSignal): Promise<void>
   /** Called with each desired patch, in the order received. One listener. */
   onDesired(listener: (patch: unknown) => void): void
+  /**
+   * From now on `listener` answers calls of these direct methods. Once per connection. An answer that comes after the
+   * connection is lost goes nowhere.
+   */
+  serve(names: readonly string[], listener: MethodListener): void
   /** Aborted, with a HubError as reason, once the connection is lost or closed. */
   readonly lost: AbortSignal
   close(): Promise<void>
@@ -59,14 +73,17 @@ export interface Content {
   get(url: string, range: { readonly first: number; readonly last: number }, signal: AbortSignal): Promise<ContentPart>
 }
 
-/** Writes a bundle into a slot. */
+/** A bundle's bytes: from a signed manifest, or with the bundle's own signature only. */
+export type Bundle = Verified<AsyncIterable<Buffer>> | SelfSigned<AsyncIterable<Buffer>>
+
+/** Writes a bundle into a slot, after it has checked the bundle's own signature. */
 export interface Installer {
   /**
    * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. If `bundle` throws,
    * that error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written.
    * Never touches the boot state. Errors: ProcessError `SWUPDATE_FAILED`, `CHILD_KILLED`; AgentError `WORK_FOLDER`.
    */
-  install(bundle: Verified<AsyncIterable<Buffer>>, into: SlotName, signal: AbortSignal): Promise<void>
+  install(bundle: Bundle, into: SlotName, signal: AbortSignal): Promise<void>
 }
 
 /** The one file that outlives a restart. */
@@ -97,6 +114,8 @@ export interface Indicator {
 export interface Clock {
   /** Milliseconds since some fixed point; never goes back. */
   monotonic(): number
+  /** Wall clock, which may be wrong and may jump: for people to read, never to decide by. */
+  now(): Date
   /** Rejects with the signal's reason on abort. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>
   /** 0 ≤ x < 1, for jitter. */

@@ -1,10 +1,11 @@
-import type { InstallResult, Order, UpdateId, Workflow } from './domain/deployment.ts'
+import type { Attempt, InstallResult, Order, Workflow } from './domain/deployment.ts'
 import { AgentError, HubError, HubRejection } from './domain/errors.ts'
 import { ercText } from './domain/result-codes.ts'
 import { HubLink } from './hub-link.ts'
-import type { Ports, Reported } from './ports.ts'
+import type { MethodListener, Ports, Reported } from './ports.ts'
 import { readOrder } from './trust/order.ts'
 import type { RootKey } from './trust/root-keys.ts'
+import { firmwareFinal, firmwareReduced } from './workflow/firmware-update-report.ts'
 import * as report from './workflow/report.ts'
 
 export interface TwinOptions {
@@ -32,8 +33,13 @@ export class TwinSide {
     this.#onBug = reject
   })
 
-  /** `onNews` is called when the goal may have changed, and on each connection. */
-  constructor(ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>, options: TwinOptions, onNews: () => void) {
+  /** `onNews` is called when the goal may have changed, and on each connection; `onMethod` once the twin was read. */
+  constructor(
+    ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>,
+    options: TwinOptions,
+    onNews: () => void,
+    onMethod: MethodListener,
+  ) {
     this.#ports = ports
     this.#options = options
     this.#onNews = onNews
@@ -41,6 +47,7 @@ export class TwinSide {
       connectionLifetime: options.connectionLifetime,
       onConnected: reported => this.#greet(reported),
       onDesired: desired => this.#look(desired),
+      onMethod,
     })
   }
 
@@ -69,21 +76,21 @@ export class TwinSide {
   }
 
   /** The final report. Resolves when the hub has it. Errors: HubError. */
-  async report(
-    workflow: Workflow,
-    result: InstallResult,
-    updateId: UpdateId | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async report(attempt: Attempt, result: InstallResult, signal: AbortSignal): Promise<void> {
+    const { workflow, updateId, firmware } = attempt
     try {
-      await this.#link.report(report.final(workflow, result, updateId), signal)
+      await this.#link.report(
+        firmware ? firmwareFinal(firmware, result) : report.final(workflow, result, updateId),
+        signal,
+      )
     } catch (error) {
       if (!(error instanceof HubRejection)) throw error
       // Better the bare numbers than nothing, and better nothing than to ask for ever.
       this.#ports.log.error('report.rejected', { why: error.message })
-      await this.tell(report.reduced(workflow, result, updateId), signal)
+      const bare = firmware ? firmwareReduced(firmware, result) : report.reduced(workflow, result, updateId)
+      await this.tell(bare, signal)
     }
-    this.#ended = workflow
+    if (!firmware) this.#ended = workflow
     this.#ports.log.info('reported', { workflowId: workflow.id, resultCode: result.resultCode })
   }
 

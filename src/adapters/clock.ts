@@ -3,6 +3,7 @@ import type { Clock } from '../ports.ts'
 
 export const systemClock: Clock = {
   monotonic: () => performance.now(),
+  now: () => new Date(),
   async sleep(milliseconds, signal) {
     try {
       await sleep(milliseconds, undefined, { signal })

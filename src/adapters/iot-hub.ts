@@ -1,7 +1,7 @@
 import common from 'azure-iot-common'
 import device, { type Client, type Twin as SdkTwin } from 'azure-iot-device'
 import { HubError, HubRejection, messageOf } from '../domain/errors.ts'
-import type { Hub, HubConnection, Reported, Twin } from '../ports.ts'
+import type { Hub, HubConnection, MethodListener, Reported, Twin } from '../ports.ts'
 import { statusOf, TameMqtt } from './tame-mqtt.ts'
 
 export interface IotHubOptions {
@@ -110,6 +110,17 @@ class Connection implements HubConnection {
 
   onDesired(listener: (patch: unknown) => void): void {
     this.#listener = listener
+  }
+
+  serve(names: readonly string[], listener: MethodListener): void {
+    for (const name of names) {
+      this.#client.onDeviceMethod(name, (request, response) => {
+        // A refused promise in a handler would end the process (rule 15); who called has its own limit of time.
+        listener(name, request.payload)
+          .then(({ status, payload }) => response.send(status, payload))
+          .catch(error => this.#lose(explain(error)))
+      })
+    }
   }
 
   /** A read also fires the patch event, with the whole document (rule 9). */

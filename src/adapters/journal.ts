@@ -12,9 +12,24 @@ const result = v.looseObject({
   stepResultCode: v.exactOptional(v.number()),
 })
 
+const workflow = v.looseObject({ action: v.number(), id: v.string(), retryTimestamp: v.exactOptional(v.string()) })
+
+const firmware = v.looseObject({
+  update: v.looseObject({
+    url: v.string(),
+    sha256: v.exactOptional(v.string()),
+    sizeInBytes: v.exactOptional(v.number()),
+    version: v.exactOptional(v.string()),
+  }),
+  startedWaitingTime: v.string(),
+  downloadCompleteTime: v.exactOptional(v.string()),
+  startedApplyingImage: v.exactOptional(v.string()),
+  lastFirmwareUpdate: v.exactOptional(v.string()),
+})
+
 /** Loose: an older agent reads after a fall-back what a newer one wrote. */
 const attempt = v.looseObject({
-  workflow: v.looseObject({ action: v.number(), id: v.string(), retryTimestamp: v.exactOptional(v.string()) }),
+  workflow,
   fingerprint: v.string(),
   updateId: v.exactOptional(v.looseObject({ provider: v.string(), name: v.string(), version: v.string() })),
   installedCriteria: v.exactOptional(v.string()),
@@ -26,6 +41,10 @@ const attempt = v.looseObject({
   cancelledBy: v.exactOptional(v.string()),
   result: v.exactOptional(result),
   reported: v.boolean(),
+  firmware: v.exactOptional(firmware),
+  answered: v.exactOptional(
+    v.looseObject({ workflow, fingerprint: v.string(), cancelledBy: v.exactOptional(v.string()) }),
+  ),
 })
 
 /** Journal in one JSON file: a new one is written beside it, fsynced, renamed over it, and the folder fsynced. */

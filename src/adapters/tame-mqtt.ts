@@ -63,6 +63,8 @@ export function safePayload(topic: string, payload: Buffer): Buffer | undefined 
     return Buffer.from(JSON.stringify({ errorCode: Number(status) * 1000, message: `[${status}] ${said}` }))
   }
   if (!topic.startsWith('$iothub/')) return payload
+  // Callers of methods are not all strict about JSON: what they wrote is handed on as a text.
+  if (json === undefined && topic.startsWith('$iothub/methods/')) return Buffer.from(JSON.stringify(text))
   // A twin read and a patch without an object in them would throw too.
   const needsObject = status === '200' || topic.startsWith('$iothub/twin/PATCH/')
   if (json === undefined || (needsObject && !isObject(json))) return undefined

@@ -5,6 +5,10 @@ declare const verified: unique symbol
 /** A value whose signature or hash was checked. Only `trust/` makes one. */
 export type Verified<T> = T & { readonly [verified]: true }
 
+declare const selfSigned: unique symbol
+/** Bytes that nobody has vouched for: only for a reader that checks the bundle's own signature. Only `trust/` makes one. */
+export type SelfSigned<T> = T & { readonly [selfSigned]: true }
+
 export interface UpdateId {
   readonly provider: string
   readonly name: string
@@ -61,6 +65,40 @@ export type Order = { readonly workflow: Workflow; readonly fingerprint: string 
   | { readonly kind: 'refuse'; readonly error: AgentError; readonly updateId?: UpdateId }
 )
 
+/**
+ * What a call of `firmwareUpdate` asks for. No signed manifest stands behind it: that the bundle is a good one is for
+ * SWUpdate's own signature to say, and the URL is only ever a place to fetch from.
+ */
+export interface FirmwareUpdate {
+  /** https, of an allowed host. */
+  readonly url: string
+  /** 64 lower-case hexadecimal digits. */
+  readonly sha256?: string
+  readonly sizeInBytes?: number
+  /** First line of the version file of the new system. */
+  readonly version?: string
+}
+
+/** A call of `firmwareUpdate` that was admitted. */
+export interface FirmwareOrder {
+  readonly kind: 'firmware'
+  readonly workflow: Workflow
+  readonly fingerprint: string
+  readonly update: FirmwareUpdate
+}
+
+/** What a direct method wants from the loop. */
+export type MethodRequest = FirmwareOrder | { readonly kind: 'restart' }
+
+/** In the journal: the call, and when its stages were reached (ISO 8601, for people to read). */
+export interface FirmwareRecord {
+  readonly update: FirmwareUpdate
+  readonly startedWaitingTime: string
+  readonly downloadCompleteTime?: string
+  readonly startedApplyingImage?: string
+  readonly lastFirmwareUpdate?: string
+}
+
 /** As reported. The first extended code is the overall result's; any others are soft failures on the way. */
 export interface InstallResult {
   readonly resultCode: number
@@ -75,6 +113,9 @@ export interface Cause {
   readonly extendedResultCode: number
   readonly details: string
 }
+
+/** Which order of the twin an attempt was for. */
+export type Answered = Pick<Attempt, 'workflow' | 'fingerprint' | 'cancelledBy'>
 
 /**
  * Our try at one order: the journal holds the newest, and in it only what cannot be seen by looking at the device.
@@ -100,4 +141,8 @@ export interface Attempt {
   readonly result?: InstallResult
   /** The hub has acknowledged `result`. */
   readonly reported: boolean
+  /** Ordered by the method `firmwareUpdate`, not by the twin: this attempt is its own order. */
+  readonly firmware?: FirmwareRecord
+  /** Beside `firmware`: the order of the twin that was done with before. The twin still shows it, and it is not to be done again. */
+  readonly answered?: Answered
 }

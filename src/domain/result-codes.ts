@@ -72,6 +72,7 @@ export const EXTENDED_RESULT_CODE = {
   JOURNAL: own(0x11),
   TOO_MANY_REBOOTS: own(0x12),
   COMPATIBILITY: own(0x13),
+  REPLACED: own(0x14),
   INTERNAL: own(0xff),
 } as const
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { FileEntity, Verified } from '../domain/deployment.ts'
+import type { FileEntity, SelfSigned, Verified } from '../domain/deployment.ts'
 import { AgentError } from '../domain/errors.ts'
 
 /** Without this much of its end no bundle can be finished: it holds the cpio trailer, and the end of the last image. */
@@ -14,14 +14,23 @@ export function gate(bytes: AsyncIterable<Buffer>, file: FileEntity): Verified<A
   return gated(bytes, file) as AsyncIterable<Buffer> as Verified<AsyncIterable<Buffer>>
 }
 
-async function* gated(bytes: AsyncIterable<Buffer>, file: FileEntity): AsyncGenerator<Buffer> {
+/** What is known of a file beforehand. */
+export type ExpectedFile = Pick<FileEntity, 'fileName'> & Partial<Pick<FileEntity, 'sizeInBytes' | 'sha256'>>
+
+/** The same with as much as is known, which may be nothing: then the bundle's own signature is all there is. */
+export function gateSelfSigned(bytes: AsyncIterable<Buffer>, file: ExpectedFile): SelfSigned<AsyncIterable<Buffer>> {
+  return gated(bytes, file) as AsyncIterable<Buffer> as SelfSigned<AsyncIterable<Buffer>>
+}
+
+async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGenerator<Buffer> {
+  const { sizeInBytes = Number.POSITIVE_INFINITY, sha256 } = file
   const hash = createHash('sha256')
   const held: Buffer[] = []
   let heldBytes = 0
   let seen = 0
   for await (const chunk of bytes) {
     seen += chunk.length
-    if (seen > file.sizeInBytes) throw wrongSize(file, `has more than the ${file.sizeInBytes} bytes of the manifest`)
+    if (seen > sizeInBytes) throw wrongSize(file, `has more than the ${sizeInBytes} bytes that were ordered`)
     hash.update(chunk)
     held.push(chunk)
     heldBytes += chunk.length
@@ -31,15 +40,14 @@ async function* gated(bytes: AsyncIterable<Buffer>, file: FileEntity): AsyncGene
       yield first
     }
   }
-  if (seen !== file.sizeInBytes) throw wrongSize(file, `ended after ${seen} of ${file.sizeInBytes} bytes`)
-  if (!hash.digest().equals(file.sha256)) {
-    throw new AgentError(
-      'FILE_HASH',
-      `${file.fileName}: its SHA-256 is not the one of the signed manifest; nothing was activated`,
-    )
+  if (seen !== sizeInBytes && file.sizeInBytes !== undefined) {
+    throw wrongSize(file, `ended after ${seen} of ${sizeInBytes} bytes`)
+  }
+  if (sha256 && !hash.digest().equals(sha256)) {
+    throw new AgentError('FILE_HASH', `${file.fileName}: its SHA-256 is not the one ordered; nothing was activated`)
   }
   yield* held
 }
 
-const wrongSize = (file: FileEntity, what: string): AgentError =>
+const wrongSize = (file: ExpectedFile, what: string): AgentError =>
   new AgentError('FILE_SIZE', `${file.fileName} ${what}`)

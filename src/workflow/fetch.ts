@@ -9,6 +9,14 @@ export interface FetchOptions {
   readonly timeout: number
 }
 
+export interface FileToFetch {
+  readonly url: string
+  /** Undefined: as many bytes as the server says at first. */
+  readonly size: number | undefined
+  /** Called once, when the size is known. */
+  readonly onSize?: (size: number) => void
+}
+
 /**
  * The bytes of a file, first to last, in order; the reader sets the pace. A connection that breaks is resumed at the exact
  * byte for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
@@ -16,7 +24,7 @@ export interface FetchOptions {
  */
 export async function* fetchFile(
   { content, clock, log }: { readonly content: Content; readonly clock: Clock; readonly log: Log },
-  { url, size }: { readonly url: string; readonly size: number },
+  { url, size: expected, onSize }: FileToFetch,
   options: FetchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
@@ -24,6 +32,8 @@ export async function* fetchFile(
   let offset = 0
   let etag: string | undefined
   let failures = 0
+  let size = expected ?? Number.POSITIVE_INFINITY
+  if (expected !== undefined) onSize?.(expected)
   while (offset < size) {
     const before = offset
     let pause = 0
@@ -32,8 +42,13 @@ export async function* fetchFile(
     try {
       const last = Math.min(offset + options.rangeBytes, size) - 1
       const part = await content.get(url, { first: offset, last }, AbortSignal.any([signal, over.signal]))
+      if (size === Number.POSITIVE_INFINITY) {
+        if (part.total === undefined) throw new ContentError('the server does not say how long the file is', 'never')
+        size = part.total
+        onSize?.(size)
+      }
       if (part.total !== undefined && part.total !== size) {
-        throw new AgentError('FILE_SIZE', `the server has ${part.total} bytes, the manifest says ${size}`)
+        throw new AgentError('FILE_SIZE', `the server has ${part.total} bytes, ordered were ${size}`)
       }
       if (etag !== undefined && part.etag !== undefined && part.etag !== etag) {
         throw new ContentError('the file on the server changed during the download', 'never')
@@ -48,7 +63,8 @@ export async function* fetchFile(
         yield fresh
         if (clock.monotonic() > deadline) throw new AgentError('TIMED_OUT', tooLong(offset, size, options.timeout))
       }
-      if (offset <= last) throw new ContentError(`the connection ended at byte ${offset}`, 'backOff')
+      if (offset <= Math.min(last, size - 1))
+        throw new ContentError(`the connection ended at byte ${offset}`, 'backOff')
       failures = 0
     } catch (error) {
       signal.throwIfAborted()

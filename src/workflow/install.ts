@@ -1,7 +1,7 @@
-import type { SystemUpdate, Verified } from '../domain/deployment.ts'
+import type { FirmwareUpdate, SystemUpdate, Verified } from '../domain/deployment.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Ports } from '../ports.ts'
-import { gate } from '../trust/gate.ts'
+import { type ExpectedFile, gate, gateSelfSigned } from '../trust/gate.ts'
 import { type FetchOptions, fetchFile } from './fetch.ts'
 
 /** Between two progress lines, in milliseconds. */
@@ -13,19 +13,27 @@ const PROGRESS_EVERY = 500
  */
 export async function install(
   ports: Pick<Ports, 'content' | 'installer' | 'clock' | 'log'>,
-  { bundle, url }: Verified<SystemUpdate>,
+  update: Verified<SystemUpdate> | FirmwareUpdate,
   into: SlotName,
   options: FetchOptions,
+  progress: (done: number, size: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, log } = ports
-  const size = bundle.sizeInBytes
+  const file = 'bundle' in update ? update.bundle : expected(update)
+  let size = file.sizeInBytes
   const begun = clock.monotonic()
-  log.info('install.begin', { slot: into, file: bundle.fileName, size })
-  const bytes = counted(fetchFile(ports, { url, size }, options, signal), done => {
+  log.info('install.begin', { slot: into, file: file.fileName, size })
+  const onSize = (known: number): void => {
+    size = known
+  }
+  const fetched = fetchFile(ports, { url: update.url, size, onSize }, options, signal)
+  const bytes = counted(fetched, done => {
     log.debug('install.progress', { bytes: done, of: size })
+    if (size !== undefined) progress(done, size)
   })
-  await ports.installer.install(gate(bytes, bundle), into, signal)
+  const bundle = 'bundle' in update ? gate(bytes, update.bundle) : gateSelfSigned(bytes, file)
+  await ports.installer.install(bundle, into, signal)
   log.info('install.end', { slot: into, bytes: size, ms: Math.round(clock.monotonic() - begun) })
 
   async function* counted(source: AsyncIterable<Buffer>, tell: (done: number) => void): AsyncGenerator<Buffer> {
@@ -39,5 +47,14 @@ export async function install(
       tell(done)
     }
     tell(done)
+  }
+}
+
+/** What the call of the method told about its file. The name is for people only: a URL may carry secrets after it. */
+function expected({ url, sha256, sizeInBytes }: FirmwareUpdate): ExpectedFile {
+  return {
+    fileName: new URL(url).pathname.split('/').at(-1) || 'bundle',
+    ...(sizeInBytes === undefined ? {} : { sizeInBytes }),
+    ...(sha256 === undefined ? {} : { sha256: Buffer.from(sha256, 'hex') }),
   }
 }

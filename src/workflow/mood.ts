@@ -11,6 +11,7 @@ export function moodOf(step: WorkflowStep, seen: { readonly connected: boolean; 
     case 'activate':
       return 'installing'
     case 'reboot':
+    case 'restart':
     case 'fallBack':
       return 'restarting'
     case 'commit':

@@ -1,4 +1,15 @@
-import type { Attempt, Cause, InstallResult, Order, SystemUpdate, Verified } from '../domain/deployment.ts'
+import type {
+  Answered,
+  Attempt,
+  Cause,
+  FirmwareOrder,
+  FirmwareUpdate,
+  InstallResult,
+  MethodRequest,
+  Order,
+  SystemUpdate,
+  Verified,
+} from '../domain/deployment.ts'
 import { type ErrorCode, EXTENDED_RESULT_CODE, ercText, RESULT_CODE } from '../domain/result-codes.ts'
 import { type BootState, other, type SlotName } from '../domain/slot.ts'
 
@@ -10,20 +21,22 @@ export interface Observed {
   readonly version: string
   /** The newest order of the twin; undefined before the twin was read, and when it has none. */
   readonly goal: Order | undefined
+  /** A direct method that waits for an answer; see `inTheWay`. */
+  readonly request: MethodRequest | undefined
   /** Of the trial boot; not looked at outside one. */
   readonly health: { readonly state: 'unknown' | 'good' } | { readonly state: 'bad'; readonly why: string }
 }
 
-type DeployOrder = Extract<Order, { kind: 'deploy' }>
-
 export type WorkflowStep =
   | { readonly do: 'wait'; readonly for: 'health' | 'goal' | 'news' }
   /** Start a new attempt: end a trial that never ran, write the journal. */
-  | { readonly do: 'begin'; readonly goal: Order }
+  | { readonly do: 'begin'; readonly goal: Order | FirmwareOrder }
   /** Streams: fetch, gate, SWUpdate. */
-  | { readonly do: 'install'; readonly update: Verified<SystemUpdate>; readonly into: SlotName }
+  | { readonly do: 'install'; readonly update: Verified<SystemUpdate> | FirmwareUpdate; readonly into: SlotName }
   | { readonly do: 'activate'; readonly slot: SlotName }
   | { readonly do: 'reboot' }
+  /** A reboot for its own sake, asked for by a method. */
+  | { readonly do: 'restart' }
   | { readonly do: 'commit' }
   | { readonly do: 'fallBack'; readonly cause: Cause }
   /** The order was cancelled: drop a trial that has not started, write the result. */
@@ -44,6 +57,7 @@ export const INTERRUPTIBLE: Record<WorkflowStep['do'], boolean> = {
   begin: false,
   activate: false,
   reboot: false,
+  restart: false,
   commit: false,
   fallBack: false,
   abandon: false,
@@ -52,7 +66,7 @@ export const INTERRUPTIBLE: Record<WorkflowStep['do'], boolean> = {
 }
 
 /** Decides the one thing to do now. Pure: no clock, no I/O, no memory of earlier calls. */
-export function nextStep({ boot, attempt, version, goal, health }: Observed): WorkflowStep {
+export function nextStep({ boot, attempt, version, goal, request, health }: Observed): WorkflowStep {
   // A trial boot is settled before anything new is considered.
   if (boot.trial === 'pending' && boot.booted === boot.primary) {
     // A power cut may have come between the written cause and the fall-back.
@@ -68,14 +82,36 @@ export function nextStep({ boot, attempt, version, goal, health }: Observed): Wo
     const step = settle(boot, attempt, version)
     if (step) return step
   }
-  if (!goal) return { do: 'wait', for: 'goal' }
-  if (!attempt || !isFor(goal, attempt)) {
+  if (attempt?.firmware && !attempt.result) {
+    if (replaces(goal, attempt)) return { do: 'finish', result: failedWith(replacedBy(goal)) }
+    const { update } = attempt.firmware
+    return goOn(update, update.version, attempt, boot, version)
+  }
+  if (goal && !isAnswered(goal, attempt)) {
     // A cancel ends what runs; with nothing running it is an order like any other, answered with `idle`.
     if (goal.kind === 'cancel' && attempt && !attempt.result) return { do: 'abandon', cancelledBy: goal.fingerprint }
     return { do: 'begin', goal }
   }
-  if (attempt.result || goal.kind !== 'deploy') return { do: 'wait', for: 'news' }
-  return deploy(goal, attempt, boot, version)
+  if (goal?.kind === 'deploy' && attempt && !attempt.result) {
+    return goOn(goal.update, goal.update.installedCriteria, attempt, boot, version)
+  }
+  if (request) return request.kind === 'restart' ? { do: 'restart' } : { do: 'begin', goal: request }
+  return { do: 'wait', for: goal ? 'news' : 'goal' }
+}
+
+/** Why a direct method cannot be obeyed now, in words for its caller; undefined when it can. The twin was read before. */
+export function inTheWay({ boot, attempt, goal }: Omit<Observed, 'request'>): string | undefined {
+  if (attempt?.firmware && !attempt.result) return 'another firmware update is running'
+  if (goal?.kind === 'deploy') {
+    if (!isAnswered(goal, attempt)) return `deployment ${goal.workflow.id} is about to start`
+    if (attempt && !attempt.result) return `deployment ${goal.workflow.id} is running`
+  }
+  return boot.trial === 'pending' ? 'a new system is on trial' : undefined
+}
+
+/** Whether `goal` ends the firmware update `attempt`: a newer deployment does, as it would end a deployment, until the bundle is installed. */
+export function replaces(goal: Order | undefined, attempt: Attempt): goal is Order {
+  return goal?.kind === 'deploy' && !attempt.installedTo && !isAnswered(goal, attempt)
 }
 
 /** What is left to do for an attempt whether or not it is still wanted. */
@@ -93,13 +129,22 @@ function settle(boot: BootState, attempt: Attempt, version: string): WorkflowSte
     }
   }
   if (installedTo !== boot.booted || boot.trial !== 'none') return undefined
-  const criteria = attempt.installedCriteria ?? ''
-  return { do: 'finish', result: criteria === version ? applied() : failedWith(criteriaNotMet(criteria, version)) }
+  const criteria = attempt.installedCriteria
+  // Without criteria, to have booted the other slot and to have been committed there is what success means.
+  const met = criteria === version || (criteria === undefined && attempt.firmware !== undefined)
+  return { do: 'finish', result: met ? applied() : failedWith(criteriaNotMet(criteria ?? '', version)) }
 }
 
-function deploy({ update }: DeployOrder, attempt: Attempt, boot: BootState, version: string): WorkflowStep {
+/** Install, activate, reboot: whoever ordered it. */
+function goOn(
+  update: Verified<SystemUpdate> | FirmwareUpdate,
+  criteria: string | undefined,
+  attempt: Attempt,
+  boot: BootState,
+  version: string,
+): WorkflowStep {
   if (!attempt.installedTo) {
-    if (update.installedCriteria === version) return { do: 'finish', result: applied('already installed') }
+    if (criteria === version) return { do: 'finish', result: applied('already installed') }
     if (attempt.installs < MAX_INSTALLS) return { do: 'install', update, into: other(boot.booted) }
     const why = `the installation was begun ${attempt.installs} times and never came to its end`
     return { do: 'finish', result: failedWith(cause('TOO_MANY_INSTALLS', why)) }
@@ -110,8 +155,12 @@ function deploy({ update }: DeployOrder, attempt: Attempt, boot: BootState, vers
   return { do: 'finish', result: failedWith(cause('TOO_MANY_REBOOTS', why)) }
 }
 
+/** Whether the twin's order was seen to: by this attempt, or before a firmware update came. */
+const isAnswered = (goal: Order, attempt: Attempt | undefined): boolean =>
+  attempt !== undefined && (isFor(goal, attempt) || (attempt.answered !== undefined && isFor(goal, attempt.answered)))
+
 /** Id, retry stamp and content: a change of any of them orders a new attempt (protocol, chapter 2.8). */
-function isFor(goal: Order, attempt: Attempt): boolean {
+function isFor(goal: Order, attempt: Answered): boolean {
   if (goal.kind === 'cancel' && attempt.cancelledBy === goal.fingerprint) return true
   return (
     goal.workflow.action === attempt.workflow.action &&
@@ -126,6 +175,8 @@ const cause = (code: ErrorCode, details: string): Cause => ({ extendedResultCode
 
 const criteriaNotMet = (criteria: string, version: string): Cause =>
   cause('CRITERIA_NOT_MET', `the new system is version "${version}", but installedCriteria is "${criteria}"`)
+
+const replacedBy = ({ workflow }: Order): Cause => cause('REPLACED', `replaced by deployment ${workflow.id}`)
 
 /** The slot we came back from left its traces in the journal. */
 function fellBack(attempt: Attempt): Cause {

@@ -1,8 +1,9 @@
-import type { Attempt, InstallResult, Order } from '../domain/deployment.ts'
+import type { Answered, Attempt, FirmwareOrder, FirmwareRecord, InstallResult, Order } from '../domain/deployment.ts'
 import { ercText, RESULT_CODE } from '../domain/result-codes.ts'
 import type { BootState } from '../domain/slot.ts'
 import type { Ports, Reported } from '../ports.ts'
 import type { FetchOptions } from './fetch.ts'
+import { type FirmwareStatus, firmwareStage, type ProgressOptions, progressFilter } from './firmware-update-report.ts'
 import { install } from './install.ts'
 import { failedWith, type Observed, type WorkflowStep } from './next-step.ts'
 import { inProgress } from './report.ts'
@@ -11,6 +12,8 @@ export interface PerformOptions {
   readonly fetch: FetchOptions
   /** Milliseconds that a machine may take to stop us after a reboot order, before the order is repeated. */
   readonly rebootPatience: number
+  /** Of the method `firmwareUpdate`: who polls shall see every stage, so each is held for `stage` milliseconds. */
+  readonly firmware: { readonly stage: number; readonly progress: ProgressOptions }
 }
 
 /** Every step but `wait` and `report`, which only the loop can do. */
@@ -34,18 +37,36 @@ export async function perform(
       // An old trial ends before the journal speaks of the new attempt: the other order would, after a power cut, report
       // the fall-back of an update that was never tried.
       if (state.trial !== 'none' || state.primary !== state.booted) await boot.keepBooted(signal)
-      return journal.write(begun(step.goal))
+      return begin(step.goal)
     case 'install': {
       const counted = { ...some(attempt), installs: some(attempt).installs + 1 }
       await journal.write(counted)
-      await tell(inProgress(counted.workflow))
-      await install(ports, step.update, step.into, options.fetch, signal)
-      return journal.write({ ...counted, installedTo: step.into })
+      if (counted.firmware) await stage(counted.firmware, 'downloading', 0)
+      else await tell(inProgress(counted.workflow))
+      const news = progress(counted.firmware)
+      await install(ports, step.update, step.into, options.fetch, news.tell, signal)
+      await news.told()
+      const done = counted.firmware ? { firmware: { ...counted.firmware, downloadCompleteTime: time() } } : {}
+      await journal.write({ ...counted, installedTo: step.into, ...done })
+      if (done.firmware) await stage(done.firmware, 'downloadComplete')
+      return
     }
-    case 'activate':
+    case 'activate': {
+      const { firmware, ...rest } = some(attempt)
+      if (firmware) {
+        const applying = { ...firmware, startedApplyingImage: firmware.startedApplyingImage ?? time() }
+        if (!firmware.startedApplyingImage) await journal.write({ ...rest, firmware: applying })
+        await stage(applying, 'applying')
+      }
       return boot.tryNext(step.slot, signal)
-    case 'reboot':
-      await journal.write({ ...some(attempt), reboots: some(attempt).reboots + 1 })
+    }
+    case 'reboot': {
+      const counted = { ...some(attempt), reboots: some(attempt).reboots + 1 }
+      await journal.write(counted)
+      if (counted.firmware && state.trial === 'pending') await stage(counted.firmware, 'rebooting')
+      return reboot()
+    }
+    case 'restart':
       return reboot()
     case 'commit':
       await boot.keepBooted(signal)
@@ -62,6 +83,38 @@ export async function perform(
       return conclude(ports, some(attempt), state, { result: step.result }, signal)
   }
 
+  async function begin(goal: Order | FirmwareOrder): Promise<void> {
+    if (goal.kind !== 'firmware') return journal.write(begun(goal))
+    const next = asked(goal, attempt, time())
+    await journal.write(next)
+    await tell(firmwareStage(next.firmware, 'waiting'))
+  }
+
+  /** Each stage but the first, which the caller of the method waits for. */
+  async function stage(record: FirmwareRecord, status: FirmwareStatus, percent?: number): Promise<void> {
+    await clock.sleep(options.firmware.stage, signal)
+    await tell(firmwareStage(record, status, percent === undefined ? {} : { progress: percent }))
+  }
+
+  /** Reports on the way, which the download does not wait for. */
+  function progress(record: FirmwareRecord | undefined) {
+    const worthTelling = progressFilter(options.firmware.progress, clock.monotonic())
+    let last = Promise.resolve()
+    return {
+      tell(done: number, size: number): void {
+        const percent = record && worthTelling(done, size, clock.monotonic())
+        if (!record || percent === undefined) return
+        last = last.then(() => tell(firmwareStage(record, 'downloading', { progress: percent })))
+        last.catch(() => {})
+      },
+      told: () => last,
+    }
+  }
+
+  function time(): string {
+    return clock.now().toISOString()
+  }
+
   async function reboot(): Promise<void> {
     await host.reboot(signal)
     await clock.sleep(options.rebootPatience, signal)
@@ -70,7 +123,7 @@ export async function perform(
 
 /** Writes how the attempt ended. */
 export async function conclude(
-  { boot, journal, log }: Pick<Ports, 'boot' | 'journal' | 'log'>,
+  { boot, journal, log, clock }: Pick<Ports, 'boot' | 'journal' | 'log' | 'clock'>,
   attempt: Attempt,
   { trial, booted, primary }: BootState,
   end: Pick<Attempt, 'cancelledBy' | 'result'> & { readonly result: InstallResult },
@@ -80,7 +133,10 @@ export async function conclude(
   if (trial === 'pending' && booted !== primary) await boot.keepBooted(signal)
   const { resultCode, extendedResultCodes, resultDetails } = end.result
   log.info('result', { resultCode, extendedResultCodes: extendedResultCodes.map(ercText).join(','), resultDetails })
-  await journal.write({ ...attempt, ...end })
+  const { firmware } = attempt
+  const done = resultCode === RESULT_CODE.applied && firmware !== undefined
+  const times = done ? { firmware: { ...firmware, lastFirmwareUpdate: clock.now().toISOString() } } : {}
+  await journal.write({ ...attempt, ...end, ...times })
 }
 
 const cancelled: InstallResult = {
@@ -105,6 +161,27 @@ function begun(goal: Order): Attempt {
     }
   }
 }
+
+/** What the journal says of a firmware update that begins; `previous` is the attempt that it takes the place of. */
+function asked(
+  { workflow, fingerprint, update }: FirmwareOrder,
+  previous: Attempt | undefined,
+  startedWaitingTime: string,
+): Attempt & { readonly firmware: FirmwareRecord } {
+  const answered = previous?.firmware ? previous.answered : previous && orderOf(previous)
+  return {
+    ...{ workflow, fingerprint, installs: 0, reboots: 0, milestones: [], reported: false },
+    ...(update.version === undefined ? {} : { installedCriteria: update.version }),
+    ...(answered ? { answered } : {}),
+    firmware: { update, startedWaitingTime },
+  }
+}
+
+const orderOf = ({ workflow, fingerprint, cancelledBy }: Attempt): Answered => ({
+  workflow,
+  fingerprint,
+  ...(cancelledBy === undefined ? {} : { cancelledBy }),
+})
 
 function some(attempt: Attempt | undefined): Attempt {
   if (!attempt) throw new Error('nextStep gave a step that needs an attempt, and there is none')

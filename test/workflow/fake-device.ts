@@ -3,7 +3,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto'
 import { Agent } from '../../src/agent.ts'
 import { AgentError, HubError } from '../../src/domain/errors.ts'
 import { other, type SlotName } from '../../src/domain/slot.ts'
-import type { ContentPart, HubConnection, Ports, Reported } from '../../src/ports.ts'
+import type { ContentPart, HubConnection, MethodAnswer, MethodListener, Ports, Reported } from '../../src/ports.ts'
 import { mergePatch } from '../../src/workflow/merge-patch.ts'
 import type { Mood } from '../../src/workflow/mood.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
@@ -33,7 +33,18 @@ export type Goal = { readonly id: string; readonly retryTimestamp?: string } & (
 /** Where a run is disturbed: at the `at`-th effect, counted from 0 over all restarts. */
 export interface Disturbance {
   readonly at: number
-  readonly how: 'cutBefore' | 'cutAfter' | 'error' | 'killed' | Goal
+  readonly how: 'cutBefore' | 'cutAfter' | 'error' | 'killed' | Goal | Call
+}
+
+interface Connection {
+  readonly lost: AbortController
+  listener?: (patch: unknown) => void
+  methods?: MethodListener
+}
+
+interface Call {
+  readonly name: string
+  readonly payload: unknown
 }
 
 class PowerCut extends Error {}
@@ -45,15 +56,19 @@ export class FakeDevice {
   readonly effects: string[] = []
   readonly moods: Mood[] = []
   readonly reports: Reported[] = []
+  readonly answers: MethodAnswer[] = []
+  #calls: Call[] = []
   booted: SlotName = 'a'
   boots = 0
+  /** Of the agent, which may also be killed and started again without a boot. */
+  starts = 0
   installs = 0
   desired: Record<string, unknown> = { $version: 1 }
   reported: unknown = {}
   #journal: string | undefined
   #clock = new VirtualClock()
   #content = new Map<string, Buffer>()
-  #connection: { readonly lost: AbortController; listener?: (patch: unknown) => void } | undefined
+  #connection: Connection | undefined
   #disturbances: Disturbance[]
   readonly #each = new Map<string, Disturbance['how']>()
   #power: AbortController | undefined
@@ -119,11 +134,30 @@ export class FakeDevice {
     this.#connection?.listener?.(patch)
   }
 
+  /** Of a direct method: at once, or when the agent is there to answer. The answer comes into `answers`. */
+  call(name: string, payload: unknown): void {
+    const methods = this.#connection?.methods
+    if (methods) methods(name, payload).then(answer => this.answers.push(answer))
+    else this.#calls.push({ name, payload })
+  }
+
+  /** Puts a bundle on the content server and gives its URL. */
+  publish(system: System, name: string): string {
+    const url = `https://content.test/${name}`
+    this.#content.set(url, bundleOf(system))
+    return url
+  }
+
+  /** `iothubDM.firmwareUpdate` of the reported properties. */
+  get firmware(): Readonly<Record<string, unknown>> {
+    const { iothubDM } = this.reported as { iothubDM?: { firmwareUpdate?: Record<string, unknown> } }
+    return iothubDM?.firmwareUpdate ?? {}
+  }
+
   #import(goal: Extract<Goal, { system: System }>, workflow: object): object {
     const { system, criteria = system.version } = goal
-    const bundle = Buffer.concat([Buffer.from(`${JSON.stringify(system)}\n`), Buffer.alloc(200_000, 7)])
-    const url = `https://content.test/${goal.id}`
-    this.#content.set(url, bundle)
+    const bundle = bundleOf(system)
+    const url = this.publish(system, goal.id)
     const updateManifest = JSON.stringify({
       manifestVersion: '5',
       updateId: { provider: 'contoso', name: 'toaster', version: system.version },
@@ -162,6 +196,7 @@ export class FakeDevice {
       this.#rebooting = false
       this.#crash = undefined
       if (this.system.panics) continue
+      this.starts += 1
       const running = new Agent(this.#ports(), OPTIONS).run(power.signal).catch(error => {
         if (!power.signal.aborted) this.#crash = error
         this.#rebooting = true
@@ -171,6 +206,7 @@ export class FakeDevice {
       const over = !this.#rebooting && !power.signal.aborted
       power.abort(new PowerCut())
       await running
+      this.#connection = undefined
       if (this.#crash && !(this.#crash instanceof PowerCut)) throw this.#crash
       assert.ok(
         inTime,
@@ -244,14 +280,18 @@ export class FakeDevice {
     return new Proxy(port, {
       get: (target, key) => {
         const value = Reflect.get(target, key)
-        if (typeof value !== 'function' || key === 'onDesired') return value
+        if (typeof value !== 'function' || key === 'onDesired' || key === 'serve') return value
         return async (...args: unknown[]) => {
           const power = this.#power
           const at = this.effects.push(`${name}.${String(key)}`) - 1
           const hits = this.#disturbances.filter(each => each.at === at).map(each => each.how)
           const always = this.#each.get(`${name}.${String(key)}`)
           if (always) hits.push(always)
-          for (const how of hits) if (typeof how === 'object') this.order(how)
+          for (const how of hits) {
+            if (typeof how !== 'object') continue
+            if ('name' in how) this.call(how.name, how.payload)
+            else this.order(how)
+          }
           if (power?.signal.aborted) throw new PowerCut()
           if (hits.includes('cutBefore')) this.#cut()
           if (hits.includes('killed')) this.#kill()
@@ -282,8 +322,8 @@ export class FakeDevice {
     const file = this.#content.get(url)
     assert.ok(file)
     async function* body(): AsyncGenerator<Buffer> {
-      for (let at = first; at <= last; at += 32_768)
-        yield (file as Buffer).subarray(at, Math.min(at + 32_768, last + 1))
+      for (let at = first; at <= last && at < (file as Buffer).length; at += 32_768)
+        yield (file as Buffer).subarray(at, Math.min(at + 32_768, last + 1, (file as Buffer).length))
     }
     return { first, total: file.length, etag: '"1"', body: body() }
   }
@@ -305,7 +345,7 @@ export class FakeDevice {
   #connect(): HubConnection {
     if (this.system.deaf) throw HUB_ERROR()
     const lost = new AbortController()
-    const connection: { readonly lost: AbortController; listener?: (patch: unknown) => void } = { lost }
+    const connection: Connection = { lost }
     this.#connection = connection
     return {
       lost: lost.signal,
@@ -317,10 +357,19 @@ export class FakeDevice {
       onDesired: listener => {
         connection.listener = listener
       },
+      serve: (_names, methods) => {
+        const [call] = this.#calls
+        this.#calls = []
+        if (call) methods(call.name, call.payload).then(answer => this.answers.push(answer))
+        connection.methods = methods
+      },
       close: async () => lost.abort(new HubError('closed')),
     }
   }
 }
+
+const bundleOf = (system: System): Buffer =>
+  Buffer.concat([Buffer.from(`${JSON.stringify(system)}\n`), Buffer.alloc(200_000, 7)])
 
 const AGENT_ERROR = () => new AgentError('INTERNAL', 'disturbed by the test')
 const HUB_ERROR = () => new HubError('disturbed by the test')
@@ -340,4 +389,9 @@ const OPTIONS = {
   trial: { timeout: 600_000, retry: 10_000 },
   fetch: { rangeBytes: 65_536, timeout: 8 * 3600_000 },
   rebootPatience: 300_000,
+  methods: {
+    firmwareUpdate: { enabled: true, allowedHosts: ['content.test'], requireSha256: false },
+    reboot: { enabled: true },
+  },
+  firmware: { stage: 1000, progress: { percent: 10, every: 30_000 } },
 }

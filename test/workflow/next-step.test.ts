@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
-import type { Attempt, Order, SystemUpdate, Verified } from '../../src/domain/deployment.ts'
+import type { Attempt, FirmwareOrder, Order, SystemUpdate, Verified } from '../../src/domain/deployment.ts'
 import { AgentError } from '../../src/domain/errors.ts'
 import type { BootState } from '../../src/domain/slot.ts'
-import { MAX_INSTALLS, MAX_REBOOTS, nextStep, type Observed } from '../../src/workflow/next-step.ts'
+import { inTheWay, MAX_INSTALLS, MAX_REBOOTS, nextStep, type Observed } from '../../src/workflow/next-step.ts'
 
 const update = {
   updateId: { provider: 'contoso', name: 'toaster', version: '2.0.0' },
@@ -37,6 +37,26 @@ const backOnA: BootState = { ...onA, trial: 'failed' }
 const stillOnB: BootState = { ...backOnA, booted: 'b' }
 const installed: Attempt = { ...attempt, installs: 1, installedTo: 'b' }
 
+const restart = { kind: 'restart' } as const
+const update3 = { url: 'https://content.test/b.swu' }
+const request: FirmwareOrder = {
+  kind: 'firmware',
+  workflow: { action: 3, id: 'M1' },
+  fingerprint: 'M',
+  update: update3,
+}
+const asked: Attempt = {
+  ...{ workflow: request.workflow, fingerprint: 'M', installs: 0, reboots: 0, milestones: [], reported: false },
+  firmware: { update: update3, startedWaitingTime: '2026-01-01T00:00:00.000Z' },
+}
+const onItsWay: Attempt = { ...asked, installs: 1, installedTo: 'b' }
+const answered = { workflow, fingerprint: 'F1' }
+const done: Attempt = { ...attempt, result, reported: true }
+const versioned = {
+  installedCriteria: '3.0.0',
+  firmware: { update: { ...update3, version: '3.0.0' }, startedWaitingTime: '2026-01-01T00:00:00.000Z' },
+}
+
 type Row = readonly [string, Partial<Observed>, string | RegExp]
 
 /** What is seen → what is done. What a row leaves out: slot a, committed, version 1.0.0, health unknown, nothing else. */
@@ -52,7 +72,7 @@ const TABLE: Readonly<Record<string, readonly Row[]>> = {
     ],
   ],
   'a deployment': [
-    ['first seen', { goal }, 'begin'],
+    ['first seen', { goal }, 'begin W1'],
     ['begun', { goal, attempt }, 'install b'],
     ['begun on slot b', { goal, attempt, boot: onB }, 'install a'],
     ['begun, and installed already', { goal, attempt, version: '2.0.0' }, 'finish 700'],
@@ -130,11 +150,62 @@ const TABLE: Readonly<Record<string, readonly Row[]>> = {
   ],
 }
 
+const M = 'a firmware update of the method'
+Object.assign(TABLE, {
+  [M]: [
+    ['asked for', { request }, 'begin'],
+    ['asked for, the twin has nothing new', { request, goal, attempt: done }, 'begin'],
+    ['asked for, but the last result is still unreported', { request, attempt: { ...attempt, result } }, 'report'],
+    ['asked for, and a deployment came in', { request, goal }, 'begin W1'],
+    ['begun', { attempt: asked }, 'install b'],
+    ['begun, and installed already', { attempt: { ...asked, ...versioned }, version: '3.0.0' }, 'finish 700'],
+    ['begun, the twin shows what was done before', { goal, attempt: { ...asked, answered } }, 'install b'],
+    ['begun, and a deployment comes', { goal, attempt: asked }, 'finish 32100014'],
+    ['begun, and the deployment is tried again', { goal: retried, attempt: { ...asked, answered } }, 'finish 32100014'],
+    ['begun, and a cancel comes', { goal: cancel, attempt: asked }, 'install b'],
+    ['begun, and a refused order comes', { goal: refused, attempt: asked }, 'install b'],
+    ['the install was cut off too often', { attempt: { ...asked, installs: MAX_INSTALLS } }, 'finish 3210000A'],
+    ['installed', { attempt: onItsWay }, 'activate b'],
+    ['installed, and a deployment comes too late', { goal, attempt: onItsWay }, 'activate b'],
+    ['activated', { attempt: onItsWay, boot: pending }, 'reboot'],
+    ['on trial', { attempt: onItsWay, boot: inTrial, version: '9' }, 'wait health'],
+    ['on trial and well', { attempt: onItsWay, boot: inTrial, version: '9', health: { state: 'good' } }, 'commit'],
+    ['on trial, not the version named', { attempt: { ...onItsWay, ...versioned }, boot: inTrial }, 'fallBack 32100004'],
+    ['committed, of whatever version', { attempt: onItsWay, boot: onB, version: '9' }, 'finish 700'],
+    [
+      'committed, of the version named',
+      { attempt: { ...onItsWay, ...versioned }, boot: onB, version: '3.0.0' },
+      'finish 700',
+    ],
+    ['fell back', { attempt: onItsWay, boot: backOnA }, 'finish 3210000C'],
+    ['ended, not reported', { goal, attempt: { ...asked, result } }, 'report'],
+    [
+      'reported: the old deployment stays done',
+      { goal, attempt: { ...asked, answered, result, reported: true } },
+      'wait news',
+    ],
+    ['reported: a deployment that waited', { goal, attempt: { ...asked, result, reported: true } }, 'begin W1'],
+    [
+      'reported: a cancel that waited',
+      { goal: cancel, attempt: { ...asked, answered, result, reported: true } },
+      'begin',
+    ],
+  ],
+  'a reboot by the method': [
+    ['with nothing else to do', { request: restart }, 'restart'],
+    ['after a deployment', { request: restart, goal, attempt: done }, 'restart'],
+    ['and a new deployment', { request: restart, goal }, 'begin W1'],
+    ['and a result to report', { request: restart, attempt: { ...attempt, result } }, 'report'],
+  ],
+} satisfies typeof TABLE)
+
 function inShort(step: ReturnType<typeof nextStep>): string {
   const hex = (code: number | undefined) => (code ?? 0).toString(16).toUpperCase().padStart(8, '0')
   switch (step.do) {
     case 'wait':
       return `wait ${step.for}`
+    case 'begin':
+      return step.goal === goal ? 'begin W1' : 'begin'
     case 'install':
       return `install ${step.into}`
     case 'activate':
@@ -157,6 +228,7 @@ for (const [subject, rows] of Object.entries(TABLE)) {
           attempt: undefined,
           version: '1.0.0',
           goal: undefined,
+          request: undefined,
           health: { state: 'unknown' },
         }
         assert.equal(inShort(nextStep({ ...usual, ...seen })), expected)
@@ -164,3 +236,26 @@ for (const [subject, rows] of Object.entries(TABLE)) {
     }
   })
 }
+
+describe('a method call', () => {
+  const rows: readonly (readonly [string, Partial<Observed>, RegExp | undefined])[] = [
+    ['with nothing else', {}, undefined],
+    ['after a deployment was reported', { goal, attempt: done }, undefined],
+    ['while its report is under way', { goal, attempt: { ...attempt, result } }, undefined],
+    ['when the order of an attempt is gone from the twin', { attempt }, undefined],
+    ['during a firmware update', { attempt: asked }, /another firmware update is running/],
+    ['during a deployment', { goal, attempt }, /deployment W1 is running/],
+    ['before a deployment', { goal, attempt: { ...asked, result, reported: true } }, /W1 is about to start/],
+    ['before a trial', { attempt: { ...installed, result }, boot: pending }, /on trial/],
+    ['in a trial', { boot: inTrial }, /on trial/],
+    ['after a fall-back', { goal, attempt: done, boot: backOnA }, undefined],
+  ]
+  for (const [name, seen, expected] of rows) {
+    test(`${name}: ${expected ?? 'is taken'}`, () => {
+      const health = { state: 'unknown' } as const
+      const why = inTheWay({ boot: onA, attempt: undefined, version: '1.0.0', goal: undefined, health, ...seen })
+      if (expected) assert.match(why ?? '', expected)
+      else assert.equal(why, undefined)
+    })
+  }
+})

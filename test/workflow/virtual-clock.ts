@@ -15,6 +15,10 @@ export class VirtualClock implements Clock {
     return this.#now
   }
 
+  now(): Date {
+    return new Date(Date.UTC(2026, 0, 1) + this.#now)
+  }
+
   sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
