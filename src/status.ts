@@ -28,12 +28,15 @@ function ofTrial({ primary, trial, tries }: BootState, slot: string): string {
 
 function ofAttempt(attempt: Attempt | undefined): readonly (readonly [string, string])[] {
   if (!attempt) return [['deployment', 'none so far']]
-  const { workflow, updateId, installedCriteria, installs, installedTo, milestones, result, reported } = attempt
-  const what = updateId
-    ? `${updateId.provider} ${updateId.name} ${updateId.version}`
-    : workflow.action === 255
-      ? 'a cancel'
-      : 'refused'
+  const { workflow, updateId, firmware, installedCriteria, installs, installedTo, milestones, result, reported } =
+    attempt
+  const what = firmware
+    ? 'ordered by the method firmwareUpdate'
+    : updateId
+      ? `${updateId.provider} ${updateId.name} ${updateId.version}`
+      : workflow.action === 255
+        ? 'a cancel'
+        : 'refused'
   const progress = installedTo ? `installed to slot ${installedTo}` : installs > 0 ? 'install begun' : 'not begun'
   return [
     ['deployment', `${workflow.id}: ${what}`],
