@@ -5,6 +5,7 @@ import { type MethodPolicy, MethodSide } from './method-side.ts'
 import type { Ports } from './ports.ts'
 import { isSame, type TwinOptions, TwinSide } from './twin-side.ts'
 import { backOff } from './workflow/back-off.ts'
+import { type DowngradePolicy, lowestVersion } from './workflow/downgrade.ts'
 import { firmwareFinal, rebootReport } from './workflow/firmware-update-report.ts'
 import { moodOf } from './workflow/mood.ts'
 import {
@@ -24,6 +25,7 @@ export interface AgentOptions extends PerformOptions {
   readonly twin: TwinOptions
   readonly trial: TrialOptions
   readonly methods: MethodPolicy
+  readonly downgrade: DowngradePolicy
 }
 
 /** Failures in a row of one short step before the deployment is given up, or the twin told, instead of only trying again. */
@@ -111,7 +113,8 @@ export class Agent {
       health = await this.#trial.look(this.#twin.connected, signal)
       attempt = await this.#trial.record(attempt)
     }
-    const seen = { boot, attempt, version, goal: this.#twin.goal, health }
+    const lowest = lowestVersion(this.#options.downgrade, attempt, version)
+    const seen = { boot, attempt, version, goal: this.#twin.goal, health, lowest }
     const why = this.#methods.request && inTheWay(seen)
     if (why) this.#methods.settle(409, `Refused: ${why}.`)
     return { ...seen, request: this.#methods.request }

@@ -4,13 +4,17 @@ import { SystemHost } from './adapters/host.ts'
 import { HttpContent } from './adapters/http.ts'
 import { IotHub } from './adapters/iot-hub.ts'
 import { FileJournal } from './adapters/journal.ts'
+import { FileKeyStore } from './adapters/key-store.ts'
 import { openLeds } from './adapters/leds.ts'
 import { Swupdate } from './adapters/swupdate.ts'
 import { UbootEnv } from './adapters/uboot-env.ts'
 import type { AgentOptions } from './agent.ts'
-import { type Config, DEFAULT_DOWNLOAD_MINUTES, journalFile } from './config.ts'
+import { type Config, DEFAULT_DOWNLOAD_MINUTES, journalFile, keyStoreFile } from './config.ts'
+import { ConfigError } from './domain/errors.ts'
 import type { Log, Ports } from './ports.ts'
-import { PRODUCTION_ROOT_KEYS } from './trust/root-keys.ts'
+import { MIN_KEY_BITS, rsaKey } from './trust/keys.ts'
+import type { Anchors } from './trust/root-key-package.ts'
+import { PRODUCTION_ROOT_KEYS, type RootKey } from './trust/root-keys.ts'
 import { MODEL_ID } from './workflow/report.ts'
 
 /** In milliseconds: below the life of a SAS token, so that a reconnect of ours always comes before a silent renewal. */
@@ -54,6 +58,7 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
       tokenSeconds: TOKEN_SECONDS,
       answerTimeout: ANSWER_TIMEOUT,
     }),
+    keyStore: new FileKeyStore(keyStoreFile(config)),
     content: new HttpContent({ ca: config.contentCa, stall: content.stallSeconds * 1000 }),
     installer: new Swupdate(
       {
@@ -73,6 +78,10 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
   const { trust, content, health, host, firmwareUpdate, reboot } = config.piAdu
   const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
+  const fetch = {
+    rangeBytes: content.rangeBytes,
+    timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
+  }
   return {
     twin: {
       device: {
@@ -82,13 +91,16 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
         compatPropertyNames: config.compatPropertyNames,
         agentVersion: version(),
       },
-      rootKeys: [...PRODUCTION_ROOT_KEYS, ...trust.rootKeys],
+      trust: {
+        anchors: anchorsOf(trust.rootKeys),
+        compatibility: trust.compatibility,
+        properties: { manufacturer, model, ...additional },
+        fetch,
+      },
       connectionLifetime: CONNECTION_LIFETIME,
     },
-    fetch: {
-      rangeBytes: content.rangeBytes,
-      timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
-    },
+    fetch,
+    downgrade: trust,
     trial: { timeout: health.timeoutSeconds * 1000, retry: health.retrySeconds * 1000 },
     rebootPatience: host.rebootPatienceSeconds * 1000,
     methods: { firmwareUpdate, reboot },
@@ -97,6 +109,14 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
       progress: { percent: firmwareUpdate.progressPercent, every: firmwareUpdate.progressSeconds * 1000 },
     },
   }
+}
+
+/** Errors: ConfigError for a key that could never verify anything. */
+export function anchorsOf(configured: readonly RootKey[]): Anchors {
+  for (const { kid, n, e } of configured) {
+    if (!rsaKey(n, e)) throw new ConfigError(`root key ${kid}: n and e are no RSA key of at least ${MIN_KEY_BITS} bits`)
+  }
+  return { builtIn: PRODUCTION_ROOT_KEYS, configured }
 }
 
 /** Only the first entry is used (protocol, chapter 7.1). */

@@ -65,7 +65,12 @@ const piAdu = section({
     {},
   ),
   trust: v.exactOptional(
-    section({ rootKeys: v.exactOptional(v.array(section({ kid: text, n: base64url, e: base64url })), []) }),
+    section({
+      rootKeys: v.exactOptional(v.array(section({ kid: text, n: base64url, e: base64url })), []),
+      compatibility: v.exactOptional(v.picklist(['enforce', 'warn', 'off'], 'must be enforce, warn or off'), 'enforce'),
+      allowDowngrade: v.exactOptional(flag, true),
+      minimumVersion: v.exactOptional(v.pipe(text, v.regex(/^\d+(\.\d+){1,3}$/, 'must be 2 to 4 numbers with dots'))),
+    }),
     {},
   ),
   host: v.exactOptional(
@@ -161,6 +166,8 @@ export async function readConfig(file: string): Promise<Config> {
 }
 
 export const journalFile = (config: Config): string => join(config.dataFolder, 'journal.json')
+
+export const keyStoreFile = (config: Config): string => join(config.dataFolder, 'rootkeystore/rootkeys.json')
 
 async function load(file: string): Promise<unknown> {
   try {

@@ -81,9 +81,9 @@ export interface Installer {
   /**
    * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. If `bundle` throws,
    * that error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written.
-   * Never touches the boot state. Errors: ProcessError `SWUPDATE_FAILED`, `CHILD_KILLED`; AgentError `WORK_FOLDER`.
+   * Never touches the boot state. A bundle that calls itself older than `lowest` is refused. Errors: ProcessError `SWUPDATE_FAILED`, `CHILD_KILLED`; AgentError `WORK_FOLDER`.
    */
-  install(bundle: Bundle, into: SlotName, signal: AbortSignal): Promise<void>
+  install(bundle: Bundle, into: SlotName, signal: AbortSignal, lowest?: string): Promise<void>
 }
 
 /** The one file that outlives a restart. */
@@ -92,6 +92,14 @@ export interface Journal {
   read(): Promise<Attempt | undefined>
   /** All or nothing, and on the disk when it resolves. Errors: AgentError `JOURNAL`. */
   write(attempt: Attempt): Promise<void>
+}
+
+/** Where the newest root key package is kept. */
+export interface KeyStore {
+  /** As it was written; `undefined` when there is none. Errors: AgentError `PACKAGE_STORE`. */
+  read(): Promise<Buffer | undefined>
+  /** All or nothing, and on the disk when it resolves. Errors: AgentError `PACKAGE_STORE`. */
+  write(bytes: Buffer): Promise<void>
 }
 
 /** The machine that the agent runs on. */
@@ -136,6 +144,7 @@ export interface Ports {
   readonly content: Content
   readonly installer: Installer
   readonly journal: Journal
+  readonly keyStore: KeyStore
   readonly host: Host
   readonly indicator: Indicator
   readonly clock: Clock

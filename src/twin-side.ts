@@ -2,27 +2,35 @@ import type { Attempt, InstallResult, Order, Workflow } from './domain/deploymen
 import { AgentError, HubError, HubRejection } from './domain/errors.ts'
 import { ercText } from './domain/result-codes.ts'
 import { HubLink } from './hub-link.ts'
+import { OrderVerifier, type VerifierOptions } from './order-verifier.ts'
 import type { MethodListener, Ports, Reported } from './ports.ts'
-import { readOrder } from './trust/order.ts'
-import type { RootKey } from './trust/root-keys.ts'
+import { readDesired, type Service } from './trust/service.ts'
+import { backOff } from './workflow/back-off.ts'
 import { firmwareFinal, firmwareReduced } from './workflow/firmware-update-report.ts'
 import * as report from './workflow/report.ts'
 
 export interface TwinOptions {
   readonly device: report.DeviceProperties
-  readonly rootKeys: readonly RootKey[]
+  readonly trust: VerifierOptions
   /** Milliseconds, see HubLink. */
   readonly connectionLifetime: number
 }
+
+type Needed = Pick<Ports, 'hub' | 'clock' | 'log' | 'host' | 'content' | 'keyStore'>
+
+/** Tries to verify an order before the twin is told that this device cannot. */
+const MAX_FAILURES = 3
 
 const NEVER = new AbortController().signal
 
 /** The twin as the rest of the agent sees it: verified orders in, reports out. */
 export class TwinSide {
-  readonly #ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>
+  readonly #ports: Needed
   readonly #options: TwinOptions
   readonly #onNews: () => void
   readonly #link: HubLink
+  readonly #verifier: OrderVerifier
+  #verifying = new AbortController()
   #goal: Order | undefined
   #acknowledged: number | undefined
   /** What the twin shows as ended. */
@@ -34,15 +42,11 @@ export class TwinSide {
   })
 
   /** `onNews` is called when the goal may have changed, and on each connection; `onMethod` once the twin was read. */
-  constructor(
-    ports: Pick<Ports, 'hub' | 'clock' | 'log' | 'host'>,
-    options: TwinOptions,
-    onNews: () => void,
-    onMethod: MethodListener,
-  ) {
+  constructor(ports: Needed, options: TwinOptions, onNews: () => void, onMethod: MethodListener) {
     this.#ports = ports
     this.#options = options
     this.#onNews = onNews
+    this.#verifier = new OrderVerifier(ports, options.trust)
     this.#link = new HubLink(ports.hub, ports.clock, ports.log, {
       connectionLifetime: options.connectionLifetime,
       onConnected: reported => this.#greet(reported),
@@ -61,8 +65,12 @@ export class TwinSide {
   }
 
   /** Runs until `signal` aborts. */
-  run(signal: AbortSignal): Promise<never> {
-    return Promise.race([this.#link.run(signal), this.#bug])
+  async run(signal: AbortSignal): Promise<never> {
+    try {
+      return await Promise.race([this.#link.run(signal), this.#bug])
+    } finally {
+      this.#verifying.abort()
+    }
   }
 
   /** For news that may get lost: the final report says all. */
@@ -120,20 +128,43 @@ export class TwinSide {
     this.#onNews()
   }
 
-  /** Every desired document: verify, acknowledge, pass on. */
+  /** Every desired document: acknowledge, verify, pass on. */
   #look(desired: unknown): void {
-    const { log } = this.#ports
-    const reading = readOrder(desired, this.#options.rootKeys)
-    if (reading.ignored) log.warn('order.ignored', { why: reading.ignored })
+    const reading = readDesired(desired)
+    if (reading.ignored) this.#ports.log.warn('order.ignored', { why: reading.ignored.message })
     if (reading.hasService && reading.version !== undefined && reading.version !== this.#acknowledged) {
       this.#acknowledged = reading.version
       this.tell(report.acknowledgement(reading.workflow, reading.version), NEVER).catch(this.#onBug)
     }
-    const { order } = reading
-    if (!order) return
+    if (!reading.service) return
+    // What an older document asks for matters no more, even if its root key package is still on the way.
+    this.#verifying.abort()
+    this.#verifying = new AbortController()
+    this.#verify(reading.service, this.#verifying.signal).catch(this.#onBug)
+  }
+
+  async #verify(service: Service, signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.#ports
+    for (let failures = 1; !signal.aborted; failures++) {
+      try {
+        const order = await this.#verifier.verify(service, signal)
+        if (!signal.aborted) this.#take(order)
+        return
+      } catch (error) {
+        if (signal.aborted) return
+        if (!(error instanceof AgentError)) throw error
+        // No verdict on the order yet: this machine cannot read its own disk.
+        log.error('order.not-verified', { why: error.message, code: ercText(error.extendedResultCode) })
+        if (failures >= MAX_FAILURES) return this.#take(this.#verifier.refused(service, error))
+        await clock.sleep(backOff(failures, clock), signal).catch(() => {})
+      }
+    }
+  }
+
+  #take(order: Order): void {
     if (order.kind === 'refuse' && !isSame(order, this.#goal)) {
       const code = ercText(order.error.extendedResultCode)
-      log.error('order.refused', { workflowId: order.workflow.id, why: order.error.message, code })
+      this.#ports.log.error('order.refused', { workflowId: order.workflow.id, why: order.error.message, code })
     }
     this.#goal = order
     this.#onNews()

@@ -1,9 +1,9 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import * as v from 'valibot'
 import type { Attempt } from '../domain/deployment.ts'
 import { AgentError, messageOf } from '../domain/errors.ts'
 import type { Journal, Log } from '../ports.ts'
+import { writeAtomically } from './atomic-file.ts'
 
 const result = v.looseObject({
   resultCode: v.number(),
@@ -26,13 +26,16 @@ const firmware = v.looseObject({
   startedApplyingImage: v.exactOptional(v.string()),
   lastFirmwareUpdate: v.exactOptional(v.string()),
 })
+const updateId = v.looseObject({ provider: v.string(), name: v.string(), version: v.string() })
 
 /** Loose: an older agent reads after a fall-back what a newer one wrote. */
 const attempt = v.looseObject({
   workflow,
   fingerprint: v.string(),
-  updateId: v.exactOptional(v.looseObject({ provider: v.string(), name: v.string(), version: v.string() })),
+  updateId: v.exactOptional(updateId),
   installedCriteria: v.exactOptional(v.string()),
+  extraCodes: v.exactOptional(v.array(v.number())),
+  before: v.exactOptional(v.looseObject({ updateId, installedCriteria: v.string() })),
   installs: v.number(),
   reboots: v.number(),
   installedTo: v.exactOptional(v.picklist(['a', 'b'])),
@@ -47,7 +50,7 @@ const attempt = v.looseObject({
   ),
 })
 
-/** Journal in one JSON file: a new one is written beside it, fsynced, renamed over it, and the folder fsynced. */
+/** Journal in one JSON file. */
 export class FileJournal implements Journal {
   readonly #file: string
   readonly #log: Log
@@ -75,23 +78,8 @@ export class FileJournal implements Journal {
   }
 
   async write(value: Attempt): Promise<void> {
-    const temporary = `${this.#file}.new`
     try {
-      await mkdir(dirname(this.#file), { recursive: true })
-      const file = await open(temporary, 'w', 0o600)
-      try {
-        await file.writeFile(`${JSON.stringify(value)}\n`)
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      await rename(temporary, this.#file)
-      const folder = await open(dirname(this.#file), 'r')
-      try {
-        await folder.sync()
-      } finally {
-        await folder.close()
-      }
+      await writeAtomically(this.#file, `${JSON.stringify(value)}\n`)
     } catch (error) {
       throw this.#failure('write', error)
     }

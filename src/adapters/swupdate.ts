@@ -33,7 +33,7 @@ export class Swupdate implements Installer {
     this.#log = log
   }
 
-  async install(bundle: AsyncIterable<Buffer>, into: SlotName, signal: AbortSignal): Promise<void> {
+  async install(bundle: AsyncIterable<Buffer>, into: SlotName, signal: AbortSignal, lowest?: string): Promise<void> {
     // Own folder: SWUpdate puts its sockets there too, and those in /tmp are open to every local user.
     const folder = await mkdtemp(join(tmpdir(), 'pi-adu-')).catch(cause => {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
@@ -41,17 +41,27 @@ export class Swupdate implements Installer {
     try {
       const fifo = join(folder, 'bundle')
       await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
-      await this.#stream(bundle, fifo, folder, into, signal)
+      await this.#stream(bundle, { fifo, folder, into, lowest }, signal)
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
   }
 
-  async #stream(bundle: AsyncIterable<Buffer>, fifo: string, folder: string, into: SlotName, signal: AbortSignal) {
+  #arguments(into: SlotName, fifo: string, lowest: string | undefined): string[] {
     const { certificate, hardware, selection } = this.#options
     const board = hardware === undefined ? [] : ['-H', hardware]
     // -M and -m: no marks of its own in the bootloader environment, the agent alone writes that.
-    const args = ['-v', '-M', '-m', '-k', certificate, '-e', selection[into], ...board, '-i', fifo]
+    const fixed = ['-v', '-M', '-m', '-k', certificate, '-e', selection[into]]
+    // -N compares the version that sw-description claims, which CMS signs: an older one is refused here a second time.
+    return [...fixed, ...board, ...(lowest === undefined ? [] : ['-N', lowest]), '-i', fifo]
+  }
+
+  async #stream(
+    bundle: AsyncIterable<Buffer>,
+    { fifo, folder, into, lowest }: { fifo: string; folder: string; into: SlotName; lowest: string | undefined },
+    signal: AbortSignal,
+  ) {
+    const args = this.#arguments(into, fifo, lowest)
     const execa = await loadExeca()
     const child = execa('swupdate', args, {
       ...EXEC,
@@ -71,7 +81,7 @@ export class Swupdate implements Installer {
       const end = await result
       await lines
       signal.throwIfAborted()
-      if (end.failed) throw failure(end, errors, selection[into], ['swupdate', ...args])
+      if (end.failed) throw failure(end, errors, this.#options.selection[into], ['swupdate', ...args])
       // It may have ended before the bundle did: only the gate's last word makes the bundle a good one.
       while (!(await rest.next()).done);
     } catch (error) {

@@ -59,7 +59,12 @@ export interface SystemUpdate {
 }
 
 /** What the twin asks for. */
-export type Order = { readonly workflow: Workflow; readonly fingerprint: string } & (
+export type Order = {
+  readonly workflow: Workflow
+  readonly fingerprint: string
+  /** Of what was noticed while the order was verified, for its reports: how the root key package was found. */
+  readonly extraCodes?: readonly number[]
+} & (
   | { readonly kind: 'deploy'; readonly update: Verified<SystemUpdate> }
   | { readonly kind: 'cancel' }
   | { readonly kind: 'refuse'; readonly error: AgentError; readonly updateId?: UpdateId }
@@ -127,6 +132,10 @@ export interface Attempt {
   readonly fingerprint: string
   readonly updateId?: UpdateId
   readonly installedCriteria?: string
+  /** Reported behind the overall result's code. */
+  readonly extraCodes?: readonly number[]
+  /** The update that was installed last before this attempt began, and how to know that it still is. */
+  readonly before?: { readonly updateId: UpdateId; readonly installedCriteria: string }
   /** Installs begun; ends a crash loop. */
   readonly installs: number
   /** Reboots ordered; ends a reboot loop. */

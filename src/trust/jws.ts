@@ -1,11 +1,13 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
 import { AgentError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/result-codes.ts'
-import type { RootKey } from './root-keys.ts'
+import { fromBase64url } from './base64.ts'
+import type { Checks } from './checks.ts'
+import { readJson, utf8 } from './json.ts'
+import { isRevoked, type KeyRing, MIN_KEY_BITS, rsaKey } from './keys.ts'
 
 /** The only algorithms that are looked up: everything else, `none` and HMAC included, is refused. */
 const DIGEST: Readonly<Record<string, string>> = { RS256: 'sha256', RS384: 'sha384', RS512: 'sha512' }
-const MIN_SIGNING_KEY_BITS = 2048
 const MAX_SIGNATURE_LENGTH = 16 * 1024
 
 function fail(code: ErrorCode, message: string): never {
@@ -15,91 +17,117 @@ function fail(code: ErrorCode, message: string): never {
 interface Compact {
   readonly header: string
   readonly payload: string
-  readonly signature: Buffer
+  readonly signature: string
   /** What the signature covers: the ASCII bytes as transmitted. */
   readonly signed: Buffer
 }
 
+export interface Signed {
+  /** Base64url, as transmitted; signed by a key that a trusted root key vouches for. */
+  readonly payload: string
+  readonly rootKey: string
+  /** The name that the signing key gives itself; its root key signed that too. */
+  readonly signingKey: string | undefined
+}
+
 /**
- * Verifies the chain root key → signing key → payload (protocol, chapter 4.4) and gives the payload's members.
- * Depends on no clock. Errors: AgentError `JWS_…`, one for each row of chapter 4.7.
+ * Verifies the chain root key → signing key → payload, in the order of protocol chapter 4.4. The signing key is always the
+ * one in the signature, never a remembered one. Depends on no clock. Errors: AgentError `JWS_…`, `SIGNING_KEY_REVOKED`,
+ * one for each row of chapter 4.7.
  */
-export function verifySignature(jws: string, rootKeys: readonly RootKey[]): Record<string, unknown> {
+export function verifySignature(jws: string, ring: KeyRing, checks: Checks): Signed {
+  const { outer, header, inner } = checks.run('structure', () => readChain(jws))
+  const root = checks.run(
+    'root key',
+    () => rootKeyOf(inner, ring),
+    ({ kid }) => kid,
+  )
+  const { key, kid } = checks.run(
+    'signing key',
+    () => signingKeyOf(inner, root, ring),
+    ({ kid }) => `${kid ?? 'unnamed'}, signed by ${root.kid}`,
+  )
+  checks.run('signature', () => verifyPart(outer, header.alg, key, 'the signing key'))
+  return { payload: outer.payload, rootKey: root.kid, signingKey: kid }
+}
+
+function readChain(jws: string) {
   if (jws.length > MAX_SIGNATURE_LENGTH) fail('JWS_STRUCTURE', `is longer than ${MAX_SIGNATURE_LENGTH} characters`)
   const outer = split(jws, 'the signature')
-  const header = object(outer.header, 'JWS_HEADER_ENCODING', 'the header')
+  const header = object(outer.header, 'the header', 'JWS_HEADER_ENCODING', 'JWS_STRUCTURE')
   if (typeof header.sjwk !== 'string' || header.sjwk === '') fail('JWS_STRUCTURE', 'the header has no sjwk')
-  const signingKey = verifySigningKey(header.sjwk, rootKeys)
-  check(outer, header.alg, signingKey, 'the signing key')
-  return object(outer.payload, 'JWS_UNUSABLE', 'the payload')
+  return { outer, header, inner: split(header.sjwk, 'sjwk') }
 }
 
-function verifySigningKey(sjwk: string, rootKeys: readonly RootKey[]): KeyObject {
-  const inner = split(sjwk, 'sjwk')
-  const header = object(inner.header, 'JWS_UNUSABLE', "sjwk's header")
-  const { kid } = header
+function rootKeyOf(inner: Compact, { rootKeys, disabledRootKeys }: KeyRing) {
+  const { kid, alg } = object(inner.header, "sjwk's header", 'JWS_UNUSABLE')
   if (typeof kid !== 'string' || kid === '') fail('JWS_UNUSABLE', "sjwk's header has no kid")
-  const root = rootKeys.find(key => key.kid === kid)
-  if (!root) fail('JWS_ROOT_KEY_UNKNOWN', `root key "${kid.slice(0, 64)}" is not trusted by this device`)
-  if (header.alg === undefined) fail('JWS_STRUCTURE', "sjwk's header has no alg")
-  check(inner, header.alg, rsaKey(root.n, root.e), `root key ${kid}`)
-  const jwk = object(inner.payload, 'JWS_UNUSABLE', "sjwk's payload")
-  const { n, e } = jwk
-  if (typeof n !== 'string' || n === '' || e !== 'AQAB') {
-    fail('JWS_SIGNING_KEY_PAYLOAD', 'the signing key needs n and e, and e must be AQAB')
+  const name = JSON.stringify(kid.slice(0, 64))
+  if (disabledRootKeys.includes(kid)) fail('JWS_ROOT_KEY_DISABLED', `root key ${name} was withdrawn`)
+  const root = rootKeys.find(each => each.kid === kid)
+  if (!root) fail('JWS_ROOT_KEY_UNKNOWN', `root key ${name} is not trusted by this device`)
+  const key = rsaKey(root.n, root.e)
+  if (!key) fail('JWS_ROOT_KEY_UNKNOWN', `root key ${name} of this device is not an RSA key`)
+  return { kid, alg, key }
+}
+
+function signingKeyOf(inner: Compact, root: ReturnType<typeof rootKeyOf>, ring: KeyRing) {
+  verifyPart(inner, root.alg, root.key, `root key ${root.kid}`)
+  const { kty, n, e, kid } = object(inner.payload, "sjwk's payload", 'JWS_UNUSABLE')
+  if (typeof n !== 'string' || n === '' || e !== 'AQAB' || (kty !== undefined && kty !== 'RSA')) {
+    fail('JWS_SIGNING_KEY_PAYLOAD', 'the signing key must be an RSA key with n, and with e AQAB')
   }
   const key = rsaKey(n, e)
-  if ((key.asymmetricKeyDetails?.modulusLength ?? 0) < MIN_SIGNING_KEY_BITS) {
-    fail('JWS_SIGNING_KEY_BUILD', `the signing key is shorter than ${MIN_SIGNING_KEY_BITS} bits`)
-  }
-  return key
+  if (!key) fail('JWS_SIGNING_KEY_BUILD', `the signing key is no RSA key of at least ${MIN_KEY_BITS} bits`)
+  const name = typeof kid === 'string' ? kid.slice(0, 64) : undefined
+  if (isRevoked(key, ring.disabledSigningKeys)) fail('SIGNING_KEY_REVOKED', `signing key ${name ?? ''} was withdrawn`)
+  return { key, kid: name }
 }
 
-/** Real service data has `n` in the standard alphabet, with padding and a sign byte; the standard says otherwise (4.2). */
-export function rsaKey(n: string, e: string): KeyObject {
-  try {
-    const bytes = Buffer.from(n, 'base64')
-    const start = bytes.findIndex(byte => byte !== 0)
-    const modulus = bytes.subarray(Math.max(start, 0)).toString('base64url')
-    return createPublicKey({ key: { kty: 'RSA', n: modulus, e }, format: 'jwk' })
-  } catch (cause) {
-    throw new AgentError('JWS_SIGNING_KEY_BUILD', 'updateManifestSignature: a key cannot be built', { cause })
-  }
-}
-
-function check({ signed, signature }: Compact, alg: unknown, key: KeyObject, who: string): void {
+function verifyPart({ signed, signature }: Compact, alg: unknown, key: KeyObject, who: string): void {
+  if (alg === undefined) fail('JWS_STRUCTURE', 'a header has no alg')
   const digest = typeof alg === 'string' && Object.hasOwn(DIGEST, alg) ? DIGEST[alg] : undefined
-  if (!digest) fail('JWS_SIGNATURE', `alg ${JSON.stringify(alg)?.slice(0, 40)} is not accepted`)
-  if (!verify(digest, signed, key, signature)) fail('JWS_SIGNATURE', `does not verify with ${who}`)
+  if (!digest) fail('JWS_SIGNATURE', `alg ${typeof alg === 'string' ? `"${alg.slice(0, 32)}"` : ''} is not accepted`)
+  const bytes = fromBase64url(signature)
+  if (!bytes || !verifies(digest, signed, key, bytes)) fail('JWS_SIGNATURE', `does not verify with ${who}`)
+}
+
+/** RSASSA-PKCS1-v1_5. A key or signature that OpenSSL will not look at is no valid one. */
+export function verifies(digest: string, signed: Buffer, key: KeyObject, signature: Buffer): boolean {
+  try {
+    return verify(digest, signed, key, signature)
+  } catch {
+    return false
+  }
 }
 
 function split(text: string, what: string): Compact {
-  const parts = text.split('.')
-  const [header, payload, signature] = parts
-  if (parts.length !== 3 || !header || !payload || !signature) {
-    fail('JWS_STRUCTURE', `${what} has not three parts`)
-  }
-  return {
-    header,
-    payload,
-    signature: bytesOf(signature, 'JWS_STRUCTURE', what),
-    signed: Buffer.from(`${header}.${payload}`),
-  }
+  const [header, payload, signature, ...more] = text.split('.')
+  if (!header || !payload || !signature || more.length > 0) fail('JWS_STRUCTURE', `${what} has not three parts`)
+  return { header, payload, signature, signed: Buffer.from(`${header}.${payload}`) }
 }
 
-function bytesOf(text: string, code: ErrorCode, what: string): Buffer {
-  if (!/^[\w-]+$/.test(text)) fail(code, `${what} is not base64url`)
-  return Buffer.from(text, 'base64url')
+/** `encoding` when the text is not base64url, `content` when that holds no object as `readJson` takes it. */
+function object(text: string, what: string, encoding: ErrorCode, content = encoding): Record<string, unknown> {
+  const bytes = fromBase64url(text)
+  if (!bytes) fail(encoding, `${what} is not base64url`)
+  const value = payloadOf(bytes)
+  if (!value) fail(content, `${what} is not a JSON object without doubled members`)
+  // RFC 7515, chapter 4.1.11: an extension that must be understood, and is not.
+  if (Object.hasOwn(value, 'crit')) fail('JWS_STRUCTURE', `${what} has crit, which no deployment needs`)
+  return value
 }
 
-function object(text: string, code: ErrorCode, what: string): Record<string, unknown> {
-  let value: unknown
+/** The object in these bytes; undefined when there is none that can be trusted to have one meaning. */
+export function payloadOf(bytes: Buffer | undefined): Record<string, unknown> | undefined {
+  const text = bytes && utf8(bytes)
+  if (text === undefined) return undefined
   try {
-    value = JSON.parse(bytesOf(text, code, what).toString())
-  } catch (error) {
-    if (error instanceof AgentError) throw error
-    fail(code, `${what} is not JSON`)
+    const value = readJson(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(code, `${what} is not an object`)
-  return value as Record<string, unknown>
 }

@@ -1,9 +1,12 @@
 import * as v from 'valibot'
-import type { FileEntity, ManifestStep, UpdateManifest, Verified } from '../domain/deployment.ts'
-import { AgentError } from '../domain/errors.ts'
+import type { FileEntity, ManifestStep, UpdateId, UpdateManifest, Verified } from '../domain/deployment.ts'
+import { AgentError, messageOf } from '../domain/errors.ts'
+import type { Checks } from './checks.ts'
+import { JsonError, readJson } from './json.ts'
 import { isSafeName } from './names.ts'
 
-const MAX_MANIFEST_LENGTH = 256 * 1024
+/** In characters; a manifest in the twin can never be near it, a detached one comes in a file (chapter 4.10). */
+export const MAX_MANIFEST_LENGTH = 256 * 1024
 
 const name = v.pipe(v.string(), v.regex(/^[A-Za-z0-9.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . -'))
 const version = v.pipe(
@@ -19,6 +22,9 @@ const file = v.looseObject({
   filename: v.optional(v.string()),
   sizeInBytes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2147483648)),
   hashes: v.record(v.string(), v.string()),
+  relatedFiles: v.optional(
+    v.record(v.string(), v.looseObject({ fileName: v.optional(v.string()), filename: v.optional(v.string()) })),
+  ),
 })
 const files = v.record(v.string(), file)
 
@@ -43,39 +49,89 @@ const stepped = v.looseObject({
   files,
 })
 
+const mini = v.looseObject({ updateId, detachedManifestFileId: v.pipe(v.string(), v.nonEmpty()), files })
+
+/** Stands for a manifest that is too big for the twin: it names the file that holds it (chapter 3.5). */
+export interface MiniManifest {
+  readonly manifestVersion: string
+  readonly updateId: UpdateId
+  readonly detached: FileEntity
+}
+
 /**
  * The text whose hash was verified, as a manifest; `Verified` because only verified text gets here.
- * Versions 1 and 2 are flat (chapter 3.2) and become one step; 4 and 5 have steps (chapter 3.3); no others.
- * Errors: AgentError `MANIFEST_BAD`, `MANIFEST_VERSION`, `STEP_…`, `HASH_…`, `NAME_UNSAFE`, `STEPS_UNSUPPORTED`.
+ * Versions 1 and 2 are flat (chapter 3.2) and become one step; 4 and 5 have steps (chapter 3.3) or are mini manifests; no
+ * others. Unknown members are left alone. Errors: AgentError `MANIFEST_BAD`, `MANIFEST_VERSION`, `STEP_…`, `HASH_…`,
+ * `NAME_UNSAFE`, `STEPS_UNSUPPORTED`, `DETACHED_ENTITY`.
  */
-export function parseManifest(text: string): Verified<UpdateManifest> {
-  if (text.length > MAX_MANIFEST_LENGTH) bad(`is longer than ${MAX_MANIFEST_LENGTH} characters`)
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch (cause) {
-    throw new AgentError('MANIFEST_BAD', 'updateManifest is not JSON', { cause })
+export function parseManifest(text: string, checks: Checks): Verified<UpdateManifest> | Verified<MiniManifest> {
+  const json = readText(text, checks)
+  const manifestVersion = checks.run(
+    'version',
+    () => readVersion(json),
+    version => `"${version}"`,
+  )
+  return read(manifestVersion, json, checks) as Verified<UpdateManifest> | Verified<MiniManifest>
+}
+
+function read(manifestVersion: string, json: Record<string, unknown>, checks: Checks): UpdateManifest | MiniManifest {
+  const shape = <S extends v.GenericSchema>(schema: S) => checks.run('schema', () => check(schema, json))
+  const names = (given: v.InferOutput<typeof files>) => checks.run('names', () => readFiles(given))
+  if (/^[12]/.test(manifestVersion)) {
+    const manifest = shape(flat)
+    return fromFlat(manifestVersion, manifest, names(manifest.files))
   }
-  // To the schema library an array is an object like any other.
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) bad('is not a JSON object')
-  const { manifestVersion } = check(v.looseObject({ manifestVersion: v.optional(v.unknown()) }), json)
-  const major = typeof manifestVersion === 'string' ? /^(\d+)(\.\d+)*$/.exec(manifestVersion)?.[1] : undefined
-  switch (major) {
-    case '1':
-    case '2':
-      return fromFlat(manifestVersion as string, check(flat, json)) as Verified<UpdateManifest>
-    case '4':
-    case '5':
-      return fromStepped(manifestVersion as string, json) as Verified<UpdateManifest>
-    default: {
-      const got = JSON.stringify(manifestVersion)?.slice(0, 40)
-      throw new AgentError('MANIFEST_VERSION', `manifestVersion is ${got}, this agent reads "1", "2", "4" and "5"`)
-    }
+  if (json.detachedManifestFileId !== undefined && json.detachedManifestFileId !== null) {
+    const manifest = shape(mini)
+    const entities = names(manifest.files)
+    return checks.run('steps', () => fromMini(manifestVersion, manifest, entities), 'in a detached manifest')
+  }
+  const manifest = shape(stepped)
+  const entities = names(manifest.files)
+  return checks.run('steps', () => fromStepped(manifestVersion, manifest, entities))
+}
+
+export const isMini = (manifest: UpdateManifest | MiniManifest): manifest is MiniManifest => 'detached' in manifest
+
+function readText(text: string, checks: Checks): Record<string, unknown> {
+  try {
+    return objectIn(text)
+  } catch (error) {
+    checks.note('schema', 'fail', messageOf(error))
+    throw error
   }
 }
 
-function fromFlat(manifestVersion: string, manifest: v.InferOutput<typeof flat>): UpdateManifest {
-  const entities = readFiles(manifest.files)
+function objectIn(text: string): Record<string, unknown> {
+  if (text.length > MAX_MANIFEST_LENGTH) bad(`is longer than ${MAX_MANIFEST_LENGTH} characters`)
+  let json: unknown
+  try {
+    json = readJson(text)
+  } catch (cause) {
+    if (!(cause instanceof JsonError)) throw cause
+    throw new AgentError('MANIFEST_BAD', `updateManifest ${cause.message}`, { cause })
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) bad('is not a JSON object')
+  return json as Record<string, unknown>
+}
+
+function readVersion({ manifestVersion }: Record<string, unknown>): string {
+  if (typeof manifestVersion === 'string' && /^[1245](\.\d+)*$/.test(manifestVersion)) return manifestVersion
+  const got = typeof manifestVersion === 'string' ? `"${manifestVersion.slice(0, 40)}"` : `${typeof manifestVersion}`
+  const known = 'this agent reads "1", "2", "4" and "5"'
+  throw new AgentError('MANIFEST_VERSION', `manifestVersion is ${got}, ${known}`)
+}
+
+type Entities = ReadonlyMap<string, FileEntity>
+
+function fromMini(manifestVersion: string, manifest: v.InferOutput<typeof mini>, entities: Entities): MiniManifest {
+  const { updateId, detachedManifestFileId } = manifest
+  const detached = entities.get(detachedManifestFileId)
+  if (!detached) throw new AgentError('DETACHED_ENTITY', 'detachedManifestFileId is not one of the files')
+  return { manifestVersion, updateId, detached }
+}
+
+function fromFlat(manifestVersion: string, manifest: v.InferOutput<typeof flat>, entities: Entities): UpdateManifest {
   return {
     manifestVersion,
     updateId: manifest.updateId,
@@ -90,12 +146,11 @@ function fromFlat(manifestVersion: string, manifest: v.InferOutput<typeof flat>)
   }
 }
 
-function fromStepped(manifestVersion: string, json: unknown): UpdateManifest {
-  if (typeof (json as Record<string, unknown>).detachedManifestFileId === 'string') {
-    throw new AgentError('DETACHED_MANIFEST', 'detached update manifests are not supported by this agent yet')
-  }
-  const manifest = check(stepped, json)
-  const entities = readFiles(manifest.files)
+function fromStepped(
+  manifestVersion: string,
+  manifest: v.InferOutput<typeof stepped>,
+  entities: Entities,
+): UpdateManifest {
   return {
     manifestVersion,
     updateId: manifest.updateId,
@@ -107,7 +162,7 @@ function fromStepped(manifestVersion: string, json: unknown): UpdateManifest {
 function readStep(
   { type, handler, files: ids = [], handlerProperties }: v.InferOutput<typeof step>,
   index: number,
-  entities: ReadonlyMap<string, FileEntity>,
+  entities: Entities,
 ): ManifestStep {
   if (type === 'reference') {
     throw new AgentError('STEPS_UNSUPPORTED', `step ${index} is a reference step, which this agent does not support`)
@@ -120,12 +175,15 @@ function readStep(
   return { handler, files, handlerProperties }
 }
 
-function readFiles(given: v.InferOutput<typeof files>): ReadonlyMap<string, FileEntity> {
+function readFiles(given: v.InferOutput<typeof files>): Entities {
   return new Map(
-    Object.entries(given).map(([fileId, { fileName, filename, sizeInBytes, hashes }]) => {
+    Object.entries(given).map(([fileId, { fileName, filename, sizeInBytes, hashes, relatedFiles }]) => {
       const name = fileName ?? filename ?? bad(`file ${fileId.slice(0, 64)} has no fileName`)
-      if (!isSafeName(name)) {
-        throw new AgentError('NAME_UNSAFE', `file name ${JSON.stringify(name.slice(0, 80))} is not a plain file name`)
+      if (filename !== undefined && filename !== name) bad(`file ${fileId.slice(0, 64)} has two names`)
+      const related = Object.values(relatedFiles ?? {}).map(each => each.fileName ?? each.filename ?? name)
+      for (const each of [name, ...related]) {
+        if (isSafeName(each)) continue
+        throw new AgentError('NAME_UNSAFE', `file name ${JSON.stringify(each.slice(0, 80))} is not a plain file name`)
       }
       return [fileId, { fileId, fileName: name, sizeInBytes, sha256: sha256Of(name, hashes) }]
     }),
@@ -135,9 +193,11 @@ function readFiles(given: v.InferOutput<typeof files>): ReadonlyMap<string, File
 function sha256Of(fileName: string, hashes: Readonly<Record<string, string>>): Buffer {
   const names = Object.keys(hashes)
   if (names.length === 0) throw new AgentError('HASH_MISSING', `${fileName} has no hash`)
-  const text = names.filter(key => key.toLowerCase() === 'sha256').map(key => hashes[key])[0]
-  if (text === undefined)
+  const [text, ...more] = names.filter(key => key.toLowerCase() === 'sha256').map(key => hashes[key])
+  if (text === undefined) {
     throw new AgentError('HASH_TYPE', `${fileName} has ${names.join(', ').slice(0, 80)} but no sha256`)
+  }
+  if (more.length > 0) bad(`${fileName} has more than one sha256`)
   const bytes = Buffer.from(text, 'base64')
   if (!/^[A-Za-z0-9+/]{43}=$/.test(text) || bytes.length !== 32)
     bad(`the sha256 of ${fileName} is not 32 bytes of base64`)

@@ -1,3 +1,6 @@
+import type { KeyRing } from './keys.ts'
+import type { Anchors, RootKeyPackage } from './root-key-package.ts'
+
 /** A root key as configuration and built-in list give it: RSA, base64url modulus and exponent. */
 export interface RootKey {
   readonly kid: string
@@ -21,3 +24,13 @@ export const PRODUCTION_ROOT_KEYS: readonly RootKey[] = [
     e: 'AQAB',
   },
 ]
+
+/**
+ * Built-in and configured keys, and those of a verified package, in this order: a package cannot give a known name to
+ * another key, but it can withdraw any.
+ */
+export const ringOf = ({ builtIn, configured }: Anchors, newest: RootKeyPackage | undefined): KeyRing => ({
+  rootKeys: [...builtIn, ...configured, ...(newest?.rootKeys ?? [])],
+  disabledRootKeys: newest?.disabledRootKeys ?? [],
+  disabledSigningKeys: newest?.disabledSigningKeys ?? [],
+})

@@ -1,5 +1,7 @@
 import type { FileEntity, ManifestStep, SystemUpdate, UpdateManifest, Verified } from '../domain/deployment.ts'
 import { AgentError } from '../domain/errors.ts'
+import type { Checks } from './checks.ts'
+import { isHttp } from './service.ts'
 
 /**
  * Reads the one step of a system update and finds the bundle's URL.
@@ -8,7 +10,21 @@ import { AgentError } from '../domain/errors.ts'
  * itself, so a script is not needed, and never run. Errors: AgentError `STEPS_UNSUPPORTED`, `HANDLER_UNKNOWN`,
  * `SCRIPT_NOT_ALLOWED`, `SWU_…`, `CRITERIA_MISSING`, `URL_BAD`.
  */
-export function readSystemUpdate(manifest: Verified<UpdateManifest>, fileUrls: unknown): Verified<SystemUpdate> {
+export function readSystemUpdate(
+  manifest: Verified<UpdateManifest>,
+  fileUrls: unknown,
+  checks: Checks,
+): Verified<SystemUpdate> {
+  const { bundle, installedCriteria } = checks.run(
+    'handler',
+    () => readStep(manifest),
+    () => manifest.steps[0]?.handler ?? '',
+  )
+  const url = checks.run('urls', () => urlOf(bundle, fileUrls))
+  return { updateId: manifest.updateId, installedCriteria, bundle, url } as SystemUpdate as Verified<SystemUpdate>
+}
+
+function readStep(manifest: Verified<UpdateManifest>): Pick<SystemUpdate, 'bundle' | 'installedCriteria'> {
   const [step] = manifest.steps
   const unknown = manifest.steps.find(each => !/^microsoft\/swupdate:[12]$/.test(each.handler))
   if (unknown) {
@@ -23,12 +39,7 @@ export function readSystemUpdate(manifest: Verified<UpdateManifest>, fileUrls: u
   const bundle = step.handler.endsWith(':1') ? onlyFile(step) : namedFile(step)
   const installedCriteria = text(step, 'installedCriteria')
   if (!installedCriteria) throw new AgentError('CRITERIA_MISSING', 'the step has no installedCriteria')
-  return {
-    updateId: manifest.updateId,
-    installedCriteria,
-    bundle,
-    url: urlOf(bundle, fileUrls),
-  } as SystemUpdate as Verified<SystemUpdate>
+  return { bundle, installedCriteria }
 }
 
 function onlyFile(step: ManifestStep): FileEntity {
@@ -65,12 +76,11 @@ function text({ handlerProperties }: ManifestStep, name: string): string | undef
   return value
 }
 
-function urlOf({ fileId, fileName }: FileEntity, fileUrls: unknown): string {
+/** Unsigned: only ever a place to fetch from. */
+export function urlOf({ fileId, fileName }: FileEntity, fileUrls: unknown): string {
   const urls = typeof fileUrls === 'object' && fileUrls !== null ? (fileUrls as Record<string, unknown>) : {}
   const url = Object.hasOwn(urls, fileId) ? urls[fileId] : undefined
   if (typeof url !== 'string') throw new AgentError('URL_BAD', `fileUrls has no URL for ${fileName} (${fileId})`)
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new AgentError('URL_BAD', `the URL of ${fileName} is not an http or https URL`)
-  }
+  if (!isHttp(url)) throw new AgentError('URL_BAD', `the URL of ${fileName} is not an http or https URL`)
   return url
 }

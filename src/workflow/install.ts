@@ -7,14 +7,20 @@ import { type FetchOptions, fetchFile } from './fetch.ts'
 /** Between two progress lines, in milliseconds. */
 const PROGRESS_EVERY = 500
 
+export interface Installation {
+  readonly update: Verified<SystemUpdate> | FirmwareUpdate
+  readonly into: SlotName
+  /** No bundle that calls itself older. */
+  readonly lowest?: string
+}
+
 /**
  * Content → gate → installer, one chunk at a time: nothing of the image is kept anywhere but in the slot. Resolves when
  * `into` holds the whole, right bundle. Abort leaves `into` half written, and the boot state alone.
  */
 export async function install(
   ports: Pick<Ports, 'content' | 'installer' | 'clock' | 'log'>,
-  update: Verified<SystemUpdate> | FirmwareUpdate,
-  into: SlotName,
+  { update, into, lowest }: Installation,
   options: FetchOptions,
   progress: (done: number, size: number) => void,
   signal: AbortSignal,
@@ -33,7 +39,7 @@ export async function install(
     if (size !== undefined) progress(done, size)
   })
   const bundle = 'bundle' in update ? gate(bytes, update.bundle) : gateSelfSigned(bytes, file)
-  await ports.installer.install(bundle, into, signal)
+  await ports.installer.install(bundle, into, signal, lowest)
   log.info('install.end', { slot: into, bytes: size, ms: Math.round(clock.monotonic() - begun) })
 
   async function* counted(source: AsyncIterable<Buffer>, tell: (done: number) => void): AsyncGenerator<Buffer> {

@@ -10,8 +10,11 @@ import type {
   SystemUpdate,
   Verified,
 } from '../domain/deployment.ts'
+import type { AgentError } from '../domain/errors.ts'
 import { type ErrorCode, EXTENDED_RESULT_CODE, ercText, RESULT_CODE } from '../domain/result-codes.ts'
 import { type BootState, other, type SlotName } from '../domain/slot.ts'
+import { compareVersions } from './downgrade.ts'
+import type { Installation } from './install.ts'
 
 /** Everything the decision looks at. */
 export interface Observed {
@@ -23,6 +26,8 @@ export interface Observed {
   readonly goal: Order | undefined
   /** A direct method that waits for an answer; see `inTheWay`. */
   readonly request: MethodRequest | undefined
+  /** The lowest version that this device may take, see `downgrade.ts`. */
+  readonly lowest?: string | undefined
   /** Of the trial boot; not looked at outside one. */
   readonly health: { readonly state: 'unknown' | 'good' } | { readonly state: 'bad'; readonly why: string }
 }
@@ -32,7 +37,7 @@ export type WorkflowStep =
   /** Start a new attempt: end a trial that never ran, write the journal. */
   | { readonly do: 'begin'; readonly goal: Order | FirmwareOrder }
   /** Streams: fetch, gate, SWUpdate. */
-  | { readonly do: 'install'; readonly update: Verified<SystemUpdate> | FirmwareUpdate; readonly into: SlotName }
+  | ({ readonly do: 'install' } & Installation)
   | { readonly do: 'activate'; readonly slot: SlotName }
   | { readonly do: 'reboot' }
   /** A reboot for its own sake, asked for by a method. */
@@ -66,7 +71,7 @@ export const INTERRUPTIBLE: Record<WorkflowStep['do'], boolean> = {
 }
 
 /** Decides the one thing to do now. Pure: no clock, no I/O, no memory of earlier calls. */
-export function nextStep({ boot, attempt, version, goal, request, health }: Observed): WorkflowStep {
+export function nextStep({ boot, attempt, version, goal, request, health, lowest }: Observed): WorkflowStep {
   // A trial boot is settled before anything new is considered.
   if (boot.trial === 'pending' && boot.booted === boot.primary) {
     // A power cut may have come between the written cause and the fall-back.
@@ -85,15 +90,19 @@ export function nextStep({ boot, attempt, version, goal, request, health }: Obse
   if (attempt?.firmware && !attempt.result) {
     if (replaces(goal, attempt)) return { do: 'finish', result: failedWith(replacedBy(goal)) }
     const { update } = attempt.firmware
-    return goOn(update, update.version, attempt, boot, version)
+    return goOn(update, update.version, attempt, boot, version, lowest)
   }
   if (goal && !isAnswered(goal, attempt)) {
     // A cancel ends what runs; with nothing running it is an order like any other, answered with `idle`.
     if (goal.kind === 'cancel' && attempt && !attempt.result) return { do: 'abandon', cancelledBy: goal.fingerprint }
     return { do: 'begin', goal }
   }
-  if (goal?.kind === 'deploy' && attempt && !attempt.result) {
-    return goOn(goal.update, goal.update.installedCriteria, attempt, boot, version)
+  if (attempt && !attempt.result) {
+    if (goal?.kind === 'deploy') {
+      return goOn(goal.update, goal.update.installedCriteria, attempt, boot, version, lowest)
+    }
+    // Begun, and refused since: its key was withdrawn, or the configuration changed.
+    if (goal?.kind === 'refuse') return { do: 'finish', result: failedWith(refusal(goal.error)) }
   }
   if (request) return request.kind === 'restart' ? { do: 'restart' } : { do: 'begin', goal: request }
   return { do: 'wait', for: goal ? 'news' : 'goal' }
@@ -142,10 +151,16 @@ function goOn(
   attempt: Attempt,
   boot: BootState,
   version: string,
+  lowest: string | undefined,
 ): WorkflowStep {
   if (!attempt.installedTo) {
     if (criteria === version) return { do: 'finish', result: applied('already installed') }
-    if (attempt.installs < MAX_INSTALLS) return { do: 'install', update, into: other(boot.booted) }
+    if (lowest !== undefined && 'updateId' in update && compareVersions(update.updateId.version, lowest) < 0) {
+      const why = `version ${update.updateId.version} is older than ${lowest}, the lowest that this device may take`
+      return { do: 'finish', result: failedWith(cause('DOWNGRADE', why)) }
+    }
+    const into = other(boot.booted)
+    if (attempt.installs < MAX_INSTALLS) return { do: 'install', update, into, ...(lowest ? { lowest } : {}) }
     const why = `the installation was begun ${attempt.installs} times and never came to its end`
     return { do: 'finish', result: failedWith(cause('TOO_MANY_INSTALLS', why)) }
   }
@@ -172,6 +187,11 @@ function isFor(goal: Order, attempt: Answered): boolean {
 }
 
 const cause = (code: ErrorCode, details: string): Cause => ({ extendedResultCode: EXTENDED_RESULT_CODE[code], details })
+
+export const refusal = ({ extendedResultCode, message }: AgentError): Cause => ({
+  extendedResultCode,
+  details: message,
+})
 
 const criteriaNotMet = (criteria: string, version: string): Cause =>
   cause('CRITERIA_NOT_MET', `the new system is version "${version}", but installedCriteria is "${criteria}"`)

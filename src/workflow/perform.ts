@@ -2,10 +2,11 @@ import type { Answered, Attempt, FirmwareOrder, FirmwareRecord, InstallResult, O
 import { ercText, RESULT_CODE } from '../domain/result-codes.ts'
 import type { BootState } from '../domain/slot.ts'
 import type { Ports, Reported } from '../ports.ts'
+import { installedBefore } from './downgrade.ts'
 import type { FetchOptions } from './fetch.ts'
 import { type FirmwareStatus, firmwareStage, type ProgressOptions, progressFilter } from './firmware-update-report.ts'
 import { install } from './install.ts'
-import { failedWith, type Observed, type WorkflowStep } from './next-step.ts'
+import { failedWith, type Observed, refusal, type WorkflowStep } from './next-step.ts'
 import { inProgress } from './report.ts'
 
 export interface PerformOptions {
@@ -44,7 +45,7 @@ export async function perform(
       if (counted.firmware) await stage(counted.firmware, 'downloading', 0)
       else await tell(inProgress(counted.workflow))
       const news = progress(counted.firmware)
-      await install(ports, step.update, step.into, options.fetch, news.tell, signal)
+      await install(ports, step, options.fetch, news.tell, signal)
       await news.told()
       const done = counted.firmware ? { firmware: { ...counted.firmware, downloadCompleteTime: time() } } : {}
       await journal.write({ ...counted, installedTo: step.into, ...done })
@@ -84,7 +85,7 @@ export async function perform(
   }
 
   async function begin(goal: Order | FirmwareOrder): Promise<void> {
-    if (goal.kind !== 'firmware') return journal.write(begun(goal))
+    if (goal.kind !== 'firmware') return journal.write(begun(goal, attempt))
     const next = asked(goal, attempt, time())
     await journal.write(next)
     await tell(firmwareStage(next.firmware, 'waiting'))
@@ -131,13 +132,20 @@ export async function conclude(
 ): Promise<void> {
   // A trial that is no longer wanted must not start after the next power cut either.
   if (trial === 'pending' && booted !== primary) await boot.keepBooted(signal)
-  const { resultCode, extendedResultCodes, resultDetails } = end.result
+  const result = withExtras(end.result, attempt.extraCodes)
+  const { resultCode, extendedResultCodes, resultDetails } = result
   log.info('result', { resultCode, extendedResultCodes: extendedResultCodes.map(ercText).join(','), resultDetails })
   const { firmware } = attempt
   const done = resultCode === RESULT_CODE.applied && firmware !== undefined
   const times = done ? { firmware: { ...firmware, lastFirmwareUpdate: clock.now().toISOString() } } : {}
-  await journal.write({ ...attempt, ...end, ...times })
+  await journal.write({ ...attempt, ...end, result, ...times })
 }
+
+/** The first code is the result's own; at most eight more follow (protocol, chapter 1.6). */
+const withExtras = (result: InstallResult, extra: readonly number[] = []): InstallResult => ({
+  ...result,
+  extendedResultCodes: [...result.extendedResultCodes, ...extra].slice(0, 9),
+})
 
 const cancelled: InstallResult = {
   resultCode: RESULT_CODE.cancelled,
@@ -145,9 +153,19 @@ const cancelled: InstallResult = {
   resultDetails: 'cancelled; the running system was not touched',
 }
 
-function begun(goal: Order): Attempt {
-  const { workflow, fingerprint } = goal
-  const attempt = { workflow, fingerprint, installs: 0, reboots: 0, milestones: [], reported: false }
+function begun(goal: Order, last: Attempt | undefined): Attempt {
+  const { workflow, fingerprint, extraCodes = [] } = goal
+  const before = installedBefore(last)
+  const attempt = {
+    workflow,
+    fingerprint,
+    ...(extraCodes.length > 0 ? { extraCodes } : {}),
+    ...(before ? { before } : {}),
+    installs: 0,
+    reboots: 0,
+    milestones: [],
+    reported: false,
+  }
   switch (goal.kind) {
     case 'deploy': {
       const { updateId, installedCriteria } = goal.update
@@ -155,10 +173,8 @@ function begun(goal: Order): Attempt {
     }
     case 'cancel':
       return { ...attempt, result: { resultCode: RESULT_CODE.idle, extendedResultCodes: [0], resultDetails: '' } }
-    case 'refuse': {
-      const { extendedResultCode, message } = goal.error
-      return { ...attempt, result: failedWith({ extendedResultCode, details: message }) }
-    }
+    case 'refuse':
+      return { ...attempt, result: withExtras(failedWith(refusal(goal.error)), extraCodes) }
   }
 }
 
@@ -168,11 +184,13 @@ function asked(
   previous: Attempt | undefined,
   startedWaitingTime: string,
 ): Attempt & { readonly firmware: FirmwareRecord } {
+  const before = installedBefore(previous)
   const answered = previous?.firmware ? previous.answered : previous && orderOf(previous)
   return {
     ...{ workflow, fingerprint, installs: 0, reboots: 0, milestones: [], reported: false },
     ...(update.version === undefined ? {} : { installedCriteria: update.version }),
     ...(answered ? { answered } : {}),
+    ...(before ? { before } : {}),
     firmware: { update, startedWaitingTime },
   }
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cancelPatch, deployPatch, retryPatch } from './authoring/deploy.ts'
+import { detach } from './authoring/detached.ts'
 import { publish } from './authoring/files.ts'
 import { openAuthority } from './authoring/keys.ts'
 import { fileUrls, type ImportedUpdate, importUpdate, type UpdateDescription } from './authoring/manifest.ts'
@@ -30,6 +31,7 @@ export interface DeployOptions {
   /** null: the deployment has none. */
   readonly signature?: string | null
   readonly fileUrls?: Readonly<Record<string, string>>
+  readonly rootKeyPackageUrl?: string
 }
 
 /** Hub, content server, authoring and devices: all that a Device Update account and a desk full of boards would be. */
@@ -108,6 +110,22 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
       return update
     },
 
+    /** The same update with a detached manifest, published. */
+    async detachManifest(update: ImportedUpdate): Promise<ImportedUpdate> {
+      const dir = join(stateDir, 'bundles', randomUUID())
+      await mkdir(dir, { recursive: true })
+      const detached = await detach(update, dir)
+      await publish(detached.files, contentDir)
+      return detached
+    },
+
+    /** Publishes a root key package and gives its address. */
+    async publishRootKeyPackage(text: string, name = 'rootkeypackage-1.json'): Promise<string> {
+      await mkdir(join(contentDir, 'rootkeypackages'), { recursive: true })
+      await writeFile(join(contentDir, 'rootkeypackages', name), text)
+      return content.url(`rootkeypackages/${name}`)
+    },
+
     /** Returns the workflow id. */
     deploy(id: string, update: ImportedUpdate, options: DeployOptions = {}): string {
       const { workflowId = randomUUID(), tamper = (text: string) => text, signature } = options
@@ -116,6 +134,7 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
         manifest: tamper(update.manifest),
         signature: signature ?? signManifest(update.manifest, authority),
         fileUrls: options.fileUrls ?? fileUrls(update.files, path => content.url(path)),
+        ...(options.rootKeyPackageUrl === undefined ? {} : { rootKeyPackageUrl: options.rootKeyPackageUrl }),
       }
       const change = deployPatch(desired(id), order)
       if (signature === null) {

@@ -66,6 +66,7 @@ export class FakeDevice {
   desired: Record<string, unknown> = { $version: 1 }
   reported: unknown = {}
   #journal: string | undefined
+  keyStore: Buffer | undefined
   #clock = new VirtualClock()
   #content = new Map<string, Buffer>()
   #connection: Connection | undefined
@@ -247,6 +248,12 @@ export class FakeDevice {
           this.#journal = JSON.stringify(attempt)
         },
       },
+      keyStore: {
+        read: async () => this.keyStore,
+        write: async bytes => {
+          this.keyStore = bytes
+        },
+      },
       host: {
         version: async () => this.system.version,
         reboot: async () => {
@@ -383,11 +390,17 @@ const OPTIONS = {
       compatPropertyNames: 'manufacturer,model',
       agentVersion: '0.0.0',
     },
-    rootKeys,
+    trust: {
+      anchors: { builtIn: rootKeys, configured: [] },
+      compatibility: 'enforce' as const,
+      properties: { manufacturer: 'contoso', model: 'toaster' },
+      fetch: { rangeBytes: 65_536, timeout: 8 * 3600_000 },
+    },
     connectionLifetime: 20 * 3600_000,
   },
   trial: { timeout: 600_000, retry: 10_000 },
   fetch: { rangeBytes: 65_536, timeout: 8 * 3600_000 },
+  downgrade: { allowDowngrade: true },
   rebootPatience: 300_000,
   methods: {
     firmwareUpdate: { enabled: true, allowedHosts: ['content.test'], requireSha256: false },
