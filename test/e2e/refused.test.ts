@@ -310,7 +310,7 @@ rig.test('what is no order is acknowledged and left alone', {}, async pi => {
   assert.ok((await pi.log.lines('order.ignored')).length >= orders.length)
   // An object has lost the bytes that were signed.
   pi.order({ workflow: { action: 3, id }, ...content, updateManifest: JSON.parse(two.manifest) })
-  await pi.expectResult(id, { resultCode: 0, code: '80300009', details: /not a string/, version: '1.0.0' })
+  await pi.expectResult(id, { resultCode: 0, code: '80300001', details: /not a string/, version: '1.0.0' })
   assert.equal(await pi.log.pid(), pid, 'the agent has not been restarted')
   await pi.expectResult(pi.deploy(two), { resultCode: 700, version: '2.0.0' })
 })
