@@ -1,0 +1,128 @@
+import type { SlotName } from '../workbench/boot-env.ts'
+
+/** What the light of the device shows; as the agent's log says it. */
+export type Mood = 'connecting' | 'idle' | 'installing' | 'restarting' | 'trial' | 'failed'
+
+export type PhaseKey = 'prepare' | 'order' | 'install' | 'restart' | 'trial' | 'fallBack' | 'cut' | 'report'
+
+/** A part of the story. Times in milliseconds since the epoch. */
+export interface Phase {
+  readonly key: PhaseKey
+  readonly title: string
+  state: 'to come' | 'now' | 'done' | 'failed'
+  begun: number
+  ended: number
+  note: string
+}
+
+export interface Transfer {
+  readonly into: SlotName
+  /** Of the bundle, in bytes. */
+  readonly size: number
+  readonly begun: number
+  fetched: number
+  ended?: number
+}
+
+export interface TwinView {
+  connected: boolean
+  state: number | undefined
+  resultCode: number | undefined
+  extended: string
+  details: string
+  /** `name version` of installedUpdateId. */
+  installed: string
+}
+
+const TITLES: Readonly<Record<PhaseKey, string>> = {
+  prepare: 'keys, two signed systems, a fresh device',
+  order: 'order: check signature and manifest',
+  install: 'download, check, write into slot b',
+  restart: 'restart into slot b',
+  trial: 'trial: health checks, then commit',
+  fallBack: 'fall back: restart into slot a',
+  cut: 'power cut, and back on',
+  report: 'report to the hub',
+}
+
+const phaseOf = (key: PhaseKey): Phase => ({ key, title: TITLES[key], state: 'to come', begun: 0, ended: 0, note: '' })
+
+/** All that a spectator sees; changed by what really happens, read by who draws it. */
+export class Scene {
+  readonly title: string
+  /** Told what happens, one line each, for those who have no terminal. */
+  readonly #tell: (at: number, subject: string, text: string) => void
+  readonly begun = Date.now()
+  act = ''
+  phases: Phase[] = []
+  /** Earlier acts. */
+  readonly past: { readonly act: string; readonly phases: readonly Phase[] }[] = []
+  power = false
+  transfer: Transfer | undefined
+  booted: SlotName | undefined
+  primary: SlotName | undefined
+  trial: 'none' | 'pending' | 'failed' = 'none'
+  versions: Record<SlotName, string | undefined> = { a: undefined, b: undefined }
+  mood: { readonly name: Mood; readonly since: number } | undefined
+  readonly twin: TwinView = {
+    connected: false,
+    state: undefined,
+    resultCode: undefined,
+    extended: '',
+    details: '',
+    installed: '',
+  }
+
+  constructor(title: string, tell: (at: number, subject: string, text: string) => void) {
+    this.title = title
+    this.#tell = tell
+  }
+
+  tell(subject: string, text: string, at = Date.now()): void {
+    this.#tell((at - this.begun) / 1000, subject, text)
+  }
+
+  /** What should come next, after all that is planned already. */
+  expect(keys: readonly PhaseKey[]): void {
+    this.phases.push(...keys.map(key => phaseOf(key)))
+  }
+
+  /** A new act with a story of its own. */
+  open(act: string, keys: readonly PhaseKey[]): void {
+    this.past.push({ act: this.act, phases: this.phases })
+    this.act = act
+    this.transfer = undefined
+    this.phases = []
+    this.expect(keys)
+    this.tell('act', act)
+  }
+
+  get phase(): Phase | undefined {
+    return this.phases.find(({ state }) => state === 'now')
+  }
+
+  /** Ends what was going on, well, and begins `key`: the next planned one of that kind, or one that was not planned. */
+  enter(key: PhaseKey, at = Date.now()): void {
+    if (this.phase?.key === key) return
+    this.leave('done', '', at)
+    let next = this.phases.find(phase => phase.key === key && phase.state === 'to come')
+    if (!next) {
+      next = phaseOf(key)
+      const reached = this.phases.findLastIndex(({ state }) => state !== 'to come')
+      this.phases.splice(reached + 1, 0, next)
+    }
+    next.state = 'now'
+    next.begun = at
+    this.tell('begin', next.title, at)
+  }
+
+  leave(state: 'done' | 'failed', note = '', at = Date.now()): void {
+    const phase = this.phase
+    if (!phase) return
+    phase.state = state
+    phase.ended = at
+    phase.note = note
+    const seconds = ((phase.ended - phase.begun) / 1000).toFixed(1)
+    this.tell(state, `${phase.title} (${seconds} s)${note && `: ${note}`}`, at)
+  }
+}
