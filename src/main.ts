@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { leanMqtt } from './adapters/lean-mqtt.ts'
 import { jsonLog } from './adapters/log.ts'
+import { tellSystemd } from './adapters/systemd.ts'
 import { Agent } from './agent.ts'
 import { localPorts, optionsOf, portsOf, version } from './compose.ts'
 import { readConfig } from './config.ts'
@@ -24,11 +25,14 @@ async function runAgent({ config: file, journald }: { config: string; journald: 
   const ports = await portsOf(config, log)
   const agent = new Agent(ports, optionsOf(config, log))
   log.info('agent.started', { version: version(), system: await ports.host.version(), pid: process.pid })
+  const hush = tellSystemd(log)
   try {
     await agent.run(stop.signal)
   } catch (error) {
     if (!(error instanceof Stopped)) throw error
     log.info('agent.stopped', { signal: error.message })
+  } finally {
+    hush()
   }
 }
 
@@ -60,6 +64,12 @@ program
   .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
   .option('--json', 'as one JSON object', false)
   .action(showStatus)
+
+program
+  .command('check-config')
+  .description('say whether the agent would run with a configuration file')
+  .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
+  .action(async ({ config }: { config: string }) => void (await readConfig(config)))
 
 try {
   await program.parseAsync()

@@ -1,0 +1,80 @@
+# Chooses the slot that starts. Runs in U-Boot, which has set devtype and devnum to the disk it found this script on.
+#
+# boot.env holds primary (a|b), trial (none|pending|failed) and tries (one digit), in U-Boot's own format, 512 bytes: one
+# sector, so that overwriting it is all or nothing. boot.bak is the boot.env of the last boot without a trial.
+# The rule is the one of test/bench/workbench/boot-rule.ts; both are held to the same cases.
+
+if test "${devtype}" = virtio; then
+  setenv kernel_addr 0x40400000; setenv packed_addr 0x4a000000; setenv initrd_addr 0x48000000; setenv state_addr 0x47f00000
+else
+  # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size.
+  setenv kernel_addr 0x00200000; setenv packed_addr 0x0a000000; setenv initrd_addr 0x08000000; setenv state_addr 0x07f00000
+fi
+setenv boot_disk "${devtype} ${devnum}:1"
+
+# Sets primary, trial and tries from the file; they are empty when it is torn, short, or missing.
+setenv read_state 'setenv primary; setenv trial; setenv tries; setenv filesize; if load ${boot_disk} ${state_addr} ${state_file} 200; then if test "${filesize}" = 200; then env import -c ${state_addr} 200 primary trial tries; fi; fi; if test "${primary}" != a; then if test "${primary}" != b; then setenv primary; fi; fi'
+setenv write_state 'env export -c -s 200 ${state_addr} primary trial tries && fatwrite ${boot_disk} ${state_addr} ${state_file} 200'
+setenv swap 'if test "${slot}" = a; then setenv slot b; else setenv slot a; fi'
+
+setenv state_file boot.bak; run read_state
+setenv last "${primary}"; setenv last_trial "${trial}"
+setenv state_file boot.env; run read_state
+
+if test -z "${primary}"; then
+  setenv slot a
+  if test -n "${last}"; then setenv slot "${last}"; fi
+  setenv why "env recovered"
+  setenv primary "${slot}"; setenv trial none; setenv tries 0
+  run write_state
+elif test "${trial}" = pending; then
+  setenv left
+  for n in 1 2 3 4 5 6 7 8 9; do
+    # setexpr counts in hexadecimal, which is the same for one digit.
+    if test "${tries}" = "${n}"; then setexpr left ${n} - 1; fi
+  done
+  setenv slot "${primary}"
+  if test -n "${left}"; then
+    setenv why "trial"
+    setenv tries "${left}"
+  else
+    setenv why "fell back"
+    run swap
+    setenv primary "${slot}"; setenv trial failed; setenv tries 0
+  fi
+  # A count that cannot be written would make the trial endless: the other slot is the way out.
+  if run write_state; then true; elif test "${trial}" = pending; then run swap; setenv why "state cannot be written"; fi
+else
+  setenv slot "${primary}"
+  if test "${trial}" = failed; then
+    setenv why "trial failed before"
+  else
+    setenv why "committed"
+    setenv trial none
+    if test "${last}${last_trial}" != "${primary}none"; then
+      setenv state_file boot.bak; run write_state
+    fi
+  fi
+fi
+
+# Kernel parameters of the owner: a line "extra=..." in extra.env.
+setenv extra
+if test -e ${boot_disk} extra.env; then
+  if load ${boot_disk} ${state_addr} extra.env; then env import -t ${state_addr} ${filesize} extra; fi
+fi
+setenv fdt "${fdtcontroladdr}"
+if test -n "${fdt_addr}"; then setenv fdt "${fdt_addr}"; fi
+
+setenv part_a 2; setenv part_b 3
+setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 adu.slot=${slot} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
+run start
+echo "pi-adu: slot ${slot} cannot be started"
+# A trial goes on by itself, through the count of tries; else the other slot is the last hope.
+if test "${trial}" != pending; then
+  run swap
+  setenv why "other slot cannot be started"
+  run start
+  echo "pi-adu: slot ${slot} cannot be started"
+fi
+sleep 2
+reset

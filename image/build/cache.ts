@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+const HOME = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pi-adu-agent')
+
+/**
+ * A folder with what `make` writes into it, kept outside the checkout under a hash of `inputs`. Made again only when an
+ * input has changed; a build that was interrupted leaves nothing that a later one would take for complete.
+ */
+export async function cached(
+  name: string,
+  inputs: readonly unknown[],
+  make: (dir: string) => Promise<void>,
+): Promise<string> {
+  const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
+  const home = join(HOME, name)
+  const dir = join(home, key)
+  if (await exists(dir)) return dir
+  const work = `${dir}.new-${process.pid}`
+  await rm(work, { recursive: true, force: true })
+  await mkdir(work, { recursive: true })
+  try {
+    await make(work)
+    await rename(work, dir)
+  } catch (error) {
+    await rm(work, { recursive: true, force: true })
+    // Another build was faster with the same.
+    if (!(await exists(dir))) throw error
+  }
+  return dir
+}
+
+/** Forgets everything below `name`, or all. */
+export const forget = (name = ''): Promise<void> => rm(join(HOME, name), { recursive: true, force: true })
+
+/** A hash of every file below the folders and of their paths, to be an input. */
+export async function contentOf(...paths: readonly string[]): Promise<string> {
+  const hash = createHash('sha256')
+  const visit = async (path: string): Promise<void> => {
+    const found = await stat(path)
+    if (!found.isDirectory()) {
+      hash.update(`${path.length} ${path} ${found.mode & 0o111} ${found.size}\n`).update(await readFile(path))
+      return
+    }
+    for (const name of (await readdir(path)).sort()) await visit(join(path, name))
+  }
+  for (const path of paths) await visit(path)
+  return hash.digest('hex')
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined
+}

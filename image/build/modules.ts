@@ -1,0 +1,39 @@
+import { copyFile, mkdir, readdir } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { run } from './run.ts'
+
+/** The version of the kernel in `parts`, such as `6.12.117+deb13-arm64`. */
+export async function kernelVersion(parts: string): Promise<string> {
+  const [version] = await readdir(join(parts, 'kernel/usr/lib/modules'))
+  if (!version) throw new Error('the kernel package has no modules')
+  return version
+}
+
+/** Copies the named kernel modules, and those they depend on, into the tree `to`. Errors: one of the names is no module. */
+export async function copyModules(parts: string, to: string, names: readonly string[], unpack = false): Promise<void> {
+  const version = await kernelVersion(parts)
+  const from = join(parts, 'kernel/usr')
+  await indexOnce(from, version)
+  const files = new Set<string>()
+  for (const name of names) {
+    const text = await run(['modprobe', '-d', from, '-S', version, '--show-depends', name])
+    for (const [, file] of text.matchAll(/^insmod (\S+)/gm)) files.add(file!)
+  }
+  const base = join(from, 'lib/modules', version)
+  const target = join(to, 'lib/modules', version)
+  for (const file of [...files].sort()) {
+    const copy = join(target, relative(base, file))
+    await mkdir(dirname(copy), { recursive: true })
+    await copyFile(file, copy)
+    if (unpack && copy.endsWith('.xz')) await run(['xz', '-d', copy])
+  }
+  for (const name of ['modules.builtin', 'modules.builtin.modinfo', 'modules.order']) {
+    await copyFile(join(base, name), join(target, name))
+  }
+  await run(['depmod', '-b', to, version])
+}
+
+async function indexOnce(from: string, version: string): Promise<void> {
+  const names = await readdir(join(from, 'lib/modules', version))
+  if (!names.includes('modules.dep.bin')) await run(['depmod', '-b', from, version])
+}
