@@ -18,18 +18,6 @@ import { repositoryRoot } from './repository.ts'
 import { asRoot, run } from './run.ts'
 import { openSigner } from './signer.ts'
 
-const USAGE = `Builds the system image and the bundle.
-  scripts/build-image [--version V] [--board NAME] [--output DIR] [--signer DIR] [--dev] [--no-compress] [--refresh]
-
-  --version V     version of the system, in /etc/adu-version; default: that of package.json
-  --board NAME    the board that bundles must be for, in /etc/hwrevision; default: ${DEFAULT_BOARD}
-  --output DIR    default: dist/image
-  --signer DIR    folder with cert.pem and key.pem that sign bundles; made where it is missing
-                  default: ~/.config/pi-adu-agent/bundle-signer
-  --dev           a root shell on the serial line, and the agent's log too
-  --no-compress   leave the image as it is, for QEMU
-  --refresh       take the newest packages instead of those of an earlier build`
-
 const root = repositoryRoot()
 const { values } = parseArgs({
   options: {
@@ -40,14 +28,8 @@ const { values } = parseArgs({
     dev: { type: 'boolean', default: false },
     'no-compress': { type: 'boolean', default: false },
     refresh: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
   },
 })
-if (values.help) {
-  console.log(USAGE)
-  process.exit()
-}
-
 const { version, board, dev } = values
 for (const [name, value] of Object.entries({ version, board })) {
   if (!/^[\w.+~-]{1,64}$/.test(value!)) throw new Error(`--${name} ${value}: letters, digits and . _ + ~ - only`)
