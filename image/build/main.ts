@@ -1,6 +1,6 @@
 // scripts/build-image: from Debian's packages and this checkout to an image, a bundle, and what is known about them.
 import { execFileSync } from 'node:child_process'
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -23,7 +23,7 @@ const { values } = parseArgs({
   options: {
     version: { type: 'string', default: JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version },
     board: { type: 'string', default: DEFAULT_BOARD },
-    output: { type: 'string', default: join(root, 'dist/image') },
+    output: { type: 'string', default: join(root, 'dist/system') },
     signer: { type: 'string', default: join(homedir(), '.config/pi-adu-agent/bundle-signer') },
     dev: { type: 'boolean', default: false },
     'no-compress': { type: 'boolean', default: false },
@@ -110,6 +110,15 @@ await step('disk image', async () => {
   const files = { boot: join(work, 'boot.vfat'), root: join(rootImage, 'rootfs.ext4'), data: join(work, 'data.ext4') }
   await makeDisk(image, layout, files)
 })
+// What QEMU needs beside the image: on a real board U-Boot and the device tree come from the boot partition.
+await mkdir(join(output, 'qemu'), { recursive: true })
+for (const [from, to] of [
+  ['u-boot-qemu/usr/lib/u-boot/qemu_arm64/u-boot.bin', 'u-boot-virt.bin'],
+  ['u-boot-rpi/usr/lib/u-boot/rpi_arm64/u-boot.bin', 'u-boot-rpi.bin'],
+]) {
+  await copyFile(join(parts, from!), join(output, 'qemu', to!))
+}
+await run(['mcopy', '-n', '-o', '-i', join(work, 'boot.vfat'), '::bcm2837-rpi-3-b.dtb', join(output, 'qemu')])
 await step('signed bundle', () =>
   makeBundle(bundle, { version: version!, image: join(rootImage, 'rootfs.ext4.zst'), signer }),
 )

@@ -14,7 +14,8 @@ export async function run(argv: readonly [string, ...string[]], options: Options
     .split('\n')
     .slice(-5)
     .join('\n')
-  if (result.code === 'ENOENT') throw new Error(`${program} is not installed: scripts/build-image installs what it needs`)
+  if (result.code === 'ENOENT')
+    throw new Error(`${program} is not installed: scripts/build-image installs what it needs`)
   throw new Error(`${argv.slice(0, 4).join(' ')} failed (${result.exitCode ?? result.signal}): ${words}`)
 }
 

@@ -14,6 +14,9 @@ export interface Certificates {
 export const BENCH_HOST = 'bench.azure-devices.net'
 export const CONTENT_HOST = 'content.bench.local'
 
+/** This machine's loopback, as a guest of QEMU's user network sees it. */
+export const GUEST_VIEW = '10.0.2.2'
+
 // Wide, because a board without a clock may live in any year.
 const START = '20200101000000Z'
 const END = '20491231235959Z'
@@ -44,7 +47,7 @@ subjectKeyIdentifier = hash
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost, DNS:${BENCH_HOST}, DNS:${CONTENT_HOST}, IP:127.0.0.1, IP:::1
+subjectAltName = DNS:localhost, DNS:${BENCH_HOST}, DNS:${CONTENT_HOST}, IP:127.0.0.1, IP:::1, IP:${GUEST_VIEW}
 `
 
 /**

@@ -1,0 +1,208 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, rm } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { stripVTControlCharacters } from 'node:util'
+
+export type Board = 'virt' | 'raspi3b'
+
+export interface MachineOptions {
+  readonly board: Board
+  /** Raw disk image; on raspi3b its size must be a power of two. */
+  readonly disk: string
+  /** The folder `qemu` beside the image, with U-Boot and device tree. */
+  readonly firmware: string
+  /** For sockets and the serial log; the log is appended to. */
+  readonly dir: string
+  /** Further arguments of QEMU. */
+  readonly more?: readonly string[]
+}
+
+/** QEMU's arguments for a board that boots `disk` through U-Boot; serial, monitor and display are not among them. */
+export function boardArguments({ board, disk, firmware, more = [] }: Omit<MachineOptions, 'dir'>): string[] {
+  if (board === 'virt') {
+    return [
+      ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
+      ...['-bios', join(firmware, 'u-boot-virt.bin')],
+      ...['-drive', `file=${disk},format=raw,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk'],
+      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net', '-device', 'virtio-rng-pci'],
+      ...['-device', 'i6300esb', '-action', 'watchdog=reset'],
+      ...more,
+    ]
+  }
+  return [
+    // With a thread for each of its four cores this board is several times slower on a small machine.
+    ...['-M', 'raspi3b', '-accel', 'tcg,thread=single'],
+    ...['-kernel', join(firmware, 'u-boot-rpi.bin'), '-dtb', join(firmware, 'bcm2837-rpi-3-b.dtb')],
+    ...['-drive', `file=${disk},format=raw,if=sd`, '-netdev', 'user,id=net', '-device', 'usb-net,netdev=net'],
+    ...more,
+  ]
+}
+
+/** An emulated board that is switched on. It is switched off when the process that did it ends. */
+export class Machine {
+  readonly #child: ChildProcess
+  readonly #monitor: string
+  #serial: Socket | undefined
+  #text = ''
+  #ended = false
+  #listeners = new Set<() => void>()
+  readonly startedAt = performance.now()
+
+  private constructor(child: ChildProcess, monitor: string) {
+    this.#child = child
+    this.#monitor = monitor
+    child.once('exit', () => {
+      this.#ended = true
+      this.#tell()
+    })
+  }
+
+  static async start(options: MachineOptions): Promise<Machine> {
+    const { dir, board } = options
+    await mkdir(dir, { recursive: true })
+    const [serial, monitor] = [join(dir, 'serial.sock'), join(dir, 'monitor.sock')]
+    await Promise.all([serial, monitor].map(path => rm(path, { force: true })))
+    const child = spawn(
+      'qemu-system-aarch64',
+      [
+        ...boardArguments(options),
+        ...['-display', 'none', '-monitor', `unix:${monitor},server=on,wait=off`],
+        ...[
+          '-chardev',
+          `socket,id=serial,path=${serial},server=on,wait=on,logfile=${join(dir, 'serial.log')},logappend=on`,
+        ],
+        // U-Boot's banner comes out of the other one on a Pi.
+        ...(board === 'raspi3b' ? ['-serial', `file:${join(dir, 'uart0.log')}`] : []),
+        ...['-serial', 'chardev:serial'],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    let complaint = ''
+    child.stderr?.on('data', chunk => {
+      complaint += chunk
+    })
+    const off = (): void => void child.kill('SIGKILL')
+    process.once('exit', off)
+    child.once('exit', () => process.off('exit', off))
+    const machine = new Machine(child, monitor)
+    for (let tries = 0; !machine.#serial; tries++) {
+      if (machine.#ended || tries > 300) throw new Error(`QEMU did not start: ${complaint.trim()}`)
+      machine.#serial = await open(serial)
+      if (!machine.#serial) await sleep(50)
+    }
+    machine.#serial.on('data', chunk => {
+      machine.#text += chunk.toString('latin1')
+      machine.#tell()
+    })
+    machine.#serial.on('error', () => {})
+    return machine
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  /** All that came over the serial line since the start. */
+  get serial(): string {
+    return this.#text
+  }
+
+  /** A place in the serial text, to wait from. */
+  get now(): number {
+    return this.#text.length
+  }
+
+  /** Resolves with the first match after `from`. Errors: the time is over, or the machine ended; with the last lines. */
+  async waitFor(pattern: RegExp, timeoutMs: number, from = 0): Promise<RegExpMatchArray & { readonly end: number }> {
+    const limit = performance.now() + timeoutMs
+    for (;;) {
+      const match = pattern.exec(this.#text.slice(from))
+      if (match) return Object.assign(match as RegExpMatchArray, { end: from + match.index + match[0].length })
+      const left = limit - performance.now()
+      if (left <= 0 || this.#ended) {
+        const why = this.#ended ? 'the machine ended' : `not within ${timeoutMs / 1000} s`
+        throw new Error(
+          `${pattern} did not come over the serial line: ${why}; the last was:\n${this.#text.slice(-1500)}`,
+        )
+      }
+      await this.#news(left)
+    }
+  }
+
+  send(text: string): void {
+    this.#serial?.write(text)
+  }
+
+  /** Runs a command in the root shell of the dev variant. */
+  async shell(command: string, timeoutMs = 120_000): Promise<{ readonly code: number; readonly output: string }> {
+    const mark = `m${Math.random().toString(36).slice(2, 10)}`
+    const from = this.now
+    this.send(`\n${command}\necho ${mark.slice(0, 3)}''${mark.slice(3)} $?\n`)
+    const match = await this.waitFor(new RegExp(`${mark} (\\d+)\\r?\\n`), timeoutMs, from)
+    const text = this.#text.slice(from, match.end - match[0].length).replaceAll('\r', '')
+    const echoed = text.indexOf(command)
+    return { code: Number(match[1]), output: text.slice(echoed < 0 ? 0 : echoed + command.length) }
+  }
+
+  /** One command of QEMU's monitor. */
+  async monitor(command: string): Promise<string> {
+    const socket = await open(this.#monitor)
+    if (!socket) throw new Error('QEMU has no monitor')
+    let text = ''
+    const prompts = (): number => text.split('(qemu) ').length - 1
+    socket.on('data', chunk => {
+      text += chunk.toString('latin1')
+    })
+    const until = async (count: number): Promise<void> => {
+      for (let tries = 0; prompts() < count && tries < 500; tries++) await sleep(20)
+    }
+    await until(1)
+    socket.write(`${command}\n`)
+    await until(2)
+    socket.destroy()
+    // The monitor echoes each key with codes to redraw the line.
+    const lines = text
+      .split('\n')
+      .slice(1)
+      .map(line => stripVTControlCharacters(line).replaceAll('\r', ''))
+    return lines
+      .filter(line => !line.startsWith('(qemu)'))
+      .join('\n')
+      .trim()
+  }
+
+  /** Pulls the plug: nothing runs any more when this resolves. */
+  async powerCut(): Promise<void> {
+    if (this.#ended) return
+    const ended = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await ended
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #news(timeoutMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        clearTimeout(timer)
+        this.#listeners.delete(done)
+        resolve()
+      }
+      const timer = setTimeout(done, timeoutMs)
+      this.#listeners.add(done)
+    })
+  }
+}
+
+function open(path: string): Promise<Socket | undefined> {
+  return new Promise(resolve => {
+    const socket = connect(path)
+    socket.once('connect', () => resolve(socket))
+    socket.once('error', () => resolve(undefined))
+  })
+}
