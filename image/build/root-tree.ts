@@ -38,7 +38,7 @@ export async function buildRootImage(description: RootTreeDescription): Promise<
   await units(tree, dev)
 
   const kernel = join(parts, 'kernel')
-  await run(['sh', '-c', `gzip -9n < ${kernel}/boot/vmlinuz-* > ${tree}/boot/vmlinuz.gz`])
+  await run(['sh', '-c', `gzip -9nc ${kernel}/boot/vmlinuz-* > ${tree}/boot/vmlinuz.gz`])
   await copyFile(join(initramfs, 'initrd.img'), join(tree, 'boot/initrd.img'))
   await copyModules(parts, join(tree, 'usr'), linesOf('modules.txt'))
   await run(['sh', '-c', 'find . -type d -newermt @0 -exec true {} + ; chown -R 0:0 boot usr/lib/modules'], {

@@ -16,7 +16,7 @@ export async function run(argv: readonly [string, ...string[]], options: Options
     .join('\n')
   if (result.code === 'ENOENT')
     throw new Error(`${program} is not installed: scripts/build-image installs what it needs`)
-  throw new Error(`${argv.slice(0, 4).join(' ')} failed (${result.exitCode ?? result.signal}): ${words}`)
+  throw new Error(`${argv.slice(0, 4).join(' ').slice(0, 200)} failed (${result.exitCode ?? result.signal}): ${words}`)
 }
 
 /** Runs a program that needs to own files as root would: under fakeroot, unless we are root. */

@@ -27,7 +27,7 @@ export function boardArguments({ board, disk, firmware, more = [] }: Omit<Machin
       ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
       ...['-bios', join(firmware, 'u-boot-virt.bin')],
       ...['-drive', `file=${disk},format=raw,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk'],
-      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net', '-device', 'virtio-rng-pci'],
+      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=', '-device', 'virtio-rng-pci'],
       ...['-device', 'i6300esb', '-action', 'watchdog=reset'],
       ...more,
     ]
@@ -47,6 +47,7 @@ export class Machine {
   readonly #monitor: string
   #serial: Socket | undefined
   #text = ''
+  #complaint = ''
   #ended = false
   #listeners = new Set<() => void>()
   readonly startedAt = performance.now()
@@ -80,16 +81,15 @@ export class Machine {
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
-    let complaint = ''
-    child.stderr?.on('data', chunk => {
-      complaint += chunk
-    })
     const off = (): void => void child.kill('SIGKILL')
     process.once('exit', off)
     child.once('exit', () => process.off('exit', off))
     const machine = new Machine(child, monitor)
+    child.stderr?.on('data', chunk => {
+      machine.#complaint += chunk
+    })
     for (let tries = 0; !machine.#serial; tries++) {
-      if (machine.#ended || tries > 300) throw new Error(`QEMU did not start: ${complaint.trim()}`)
+      if (machine.#ended || tries > 300) throw new Error(`QEMU did not start: ${machine.#complaint.trim()}`)
       machine.#serial = await open(serial)
       if (!machine.#serial) await sleep(50)
     }
@@ -123,7 +123,7 @@ export class Machine {
       if (match) return Object.assign(match as RegExpMatchArray, { end: from + match.index + match[0].length })
       const left = limit - performance.now()
       if (left <= 0 || this.#ended) {
-        const why = this.#ended ? 'the machine ended' : `not within ${timeoutMs / 1000} s`
+        const why = this.#ended ? `the machine ended: ${this.#complaint.trim()}` : `not within ${timeoutMs / 1000} s`
         throw new Error(
           `${pattern} did not come over the serial line: ${why}; the last was:\n${this.#text.slice(-1500)}`,
         )
