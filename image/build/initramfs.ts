@@ -6,8 +6,8 @@ import { copyModules } from './modules.ts'
 import { run } from './run.ts'
 
 const APPLETS = [
-  ...['sh', 'cat', 'cut', 'dd', 'echo', 'insmod', 'mkdir', 'modprobe', 'mount', 'od', 'rmmod'],
-  ...['sleep', 'switch_root', 'sync', 'tr', 'umount'],
+  ...['sh', 'blockdev', 'cat', 'cut', 'dd', 'echo', 'insmod', 'modprobe', 'mount', 'od', 'printf'],
+  ...['readlink', 'sleep', 'switch_root', 'sync', 'tr', 'umount'],
 ]
 
 /** `initrd.img`: busybox, the few modules that lead to the root, and image/initramfs/init. */

@@ -109,6 +109,7 @@ await step('disk image', async () => {
   await run(asRoot([process.execPath, join(root, 'dist/image/build/disk.js'), data]) as [string, ...string[]])
   const files = { boot: join(work, 'boot.vfat'), root: join(rootImage, 'rootfs.ext4'), data: join(work, 'data.ext4') }
   await makeDisk(image, layout, files)
+  await run(['ln', '-sfn', files.root, join(output, 'rootfs.ext4')])
 })
 // What QEMU needs beside the image: on a real board U-Boot and the device tree come from the boot partition.
 await mkdir(join(output, 'qemu'), { recursive: true })

@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process'
+import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { makeBundle } from '../../image/build/bundle.ts'
+import { cached, contentOf } from '../../image/build/cache.ts'
+import { repositoryRoot } from '../../image/build/repository.ts'
+import { run } from '../../image/build/run.ts'
+import { openSigner, type Signer } from '../../image/build/signer.ts'
+
+/** The image as scripts/build-image makes it, for every test of one run. */
+export interface System {
+  readonly dir: string
+  readonly image: string
+  /** Uncompressed root file system. */
+  readonly root: string
+  readonly signer: Signer
+}
+
+/** Builds the dev variant with the version 1.0.0; what is built already is only looked up. */
+export async function buildSystem(dir: string): Promise<System> {
+  const home = join(dir, 'signer')
+  const signer = await openSigner(home)
+  const system = join(dir, 'system')
+  const argv = ['--dev', '--no-compress', '--version', '1.0.0', '--signer', home, '--output', system]
+  await promisify(execFile)(join(repositoryRoot(), 'scripts/build-image'), argv, { maxBuffer: 1 << 24 })
+  return { dir: system, image: join(system, 'pi-adu-1.0.0-dev.img'), root: join(system, 'rootfs.ext4'), signer }
+}
+
+/** Changes to the root file system: path → content, or undefined to remove it. An executable starts with `#!`. */
+export type Changes = Readonly<Record<string, string | undefined>>
+
+/** A later version of the system, with its faults, as a signed bundle in `dir`. */
+export async function bundleOf(system: System, dir: string, version: string, changes: Changes = {}): Promise<string> {
+  const name = `pi-adu-${version}.swu`
+  const inputs = [version, changes, await contentOf(system.root)]
+  const image = await cached('test-root', inputs, async work => {
+    const root = join(work, 'rootfs.ext4')
+    await copyFile(system.root, root)
+    await change(root, work, { 'etc/adu-version': `${version}\n`, ...changes })
+    // Speed counts here, not size.
+    await run(['zstd', '-q', '-T2', '-1', root, '-o', `${root}.zst`])
+    await rm(root)
+  })
+  await mkdir(dir, { recursive: true })
+  await makeBundle(join(dir, name), { version, image: join(image, 'rootfs.ext4.zst'), signer: system.signer })
+  return join(dir, name)
+}
+
+/** debugfs writes into the image without mounting it. */
+async function change(root: string, work: string, changes: Changes): Promise<void> {
+  for (const [path, content] of Object.entries(changes)) {
+    const commands = [`rm /${path}`]
+    if (content !== undefined) {
+      await writeFile(join(work, 'content'), content)
+      commands.push(`write ${join(work, 'content')} /${path}`)
+      commands.push(`sif /${path} mode 0100${content.startsWith('#!') ? '755' : '644'}`)
+    }
+    await run(['debugfs', '-w', '-f', '-', root], { stdin: 'pipe', input: `${commands.join('\n')}\n` })
+    const shown = await run(['debugfs', '-R', `stat /${path}`, root])
+    if (/Inode: \d+/.test(shown) !== (content !== undefined)) throw new Error(`debugfs did not change ${path}`)
+  }
+  await rm(join(work, 'content'), { force: true })
+}
