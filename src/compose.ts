@@ -13,6 +13,7 @@ import { type Config, DEFAULT_DOWNLOAD_MINUTES, journalFile, keyStoreFile } from
 import { ConfigError } from './domain/errors.ts'
 import type { Log, Ports } from './ports.ts'
 import { MIN_KEY_BITS, rsaKey } from './trust/keys.ts'
+import type { Terms } from './trust/order.ts'
 import type { Anchors } from './trust/root-key-package.ts'
 import { PRODUCTION_ROOT_KEYS, type RootKey } from './trust/root-keys.ts'
 import { MODEL_ID } from './workflow/report.ts'
@@ -91,12 +92,7 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
         compatPropertyNames: config.compatPropertyNames,
         agentVersion: version(),
       },
-      trust: {
-        anchors: anchorsOf(trust.rootKeys),
-        compatibility: trust.compatibility,
-        properties: { manufacturer, model, ...additional },
-        fetch,
-      },
+      trust: { anchors: anchorsOf(trust.rootKeys), ...termsOf(config), fetch },
       connectionLifetime: CONNECTION_LIFETIME,
     },
     fetch,
@@ -109,6 +105,13 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
       progress: { percent: firmwareUpdate.progressPercent, every: firmwareUpdate.progressSeconds * 1000 },
     },
   }
+}
+
+/** What deployments must be meant for. */
+export function termsOf(config: Config): Omit<Terms, 'ring'> {
+  const { manufacturer, model, additionalDeviceProperties } = main(config)
+  const properties = { manufacturer, model, ...additionalDeviceProperties }
+  return { compatibility: config.piAdu.trust.compatibility, properties }
 }
 
 /** Errors: ConfigError for a key that could never verify anything. */

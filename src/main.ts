@@ -8,6 +8,8 @@ import { localPorts, optionsOf, portsOf, version } from './compose.ts'
 import { readConfig } from './config.ts'
 import { AgentError, ConfigError, messageOf } from './domain/errors.ts'
 import { describeStatus } from './status.ts'
+import { UsageError } from './verify.ts'
+import { type VerifyOptions, verify } from './verify-command.ts'
 
 const DEFAULT_CONFIG = '/etc/adu/du-config.json'
 
@@ -71,11 +73,29 @@ program
   .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
   .action(async ({ config }: { config: string }) => void (await readConfig(config)))
 
+program
+  .command('verify')
+  .description('explain what the agent would do about a deployment, and why; touches nothing')
+  .argument('[file]', 'a twin, a desired patch, or the deviceUpdate.service object, as JSON; - for stdin')
+  .option('--config <file>', 'as this device would see it: its keys, properties, policy and stored root key package')
+  .option('--root-key-package <file>', 'the root key package; without FILE it is verified alone')
+  .option('--detached-manifest <file>', 'the file that a mini manifest names')
+  .option('--trust-test-keys <file>', 'further root keys, a JSON list of {kid, n, e}')
+  .option('--device-properties <pairs>', 'what the device reports, like manufacturer=contoso,model=toaster')
+  .option('--json', 'as one JSON object', false)
+  .addHelpText('after', '\nExit code: 0 the agent would act, 2 it would not, 64 unusable input.')
+  .action(async (file: string | undefined, options: VerifyOptions) => {
+    process.exitCode = await verify(file, options, jsonLog(false))
+  })
+
 try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage
+  } else if (error instanceof UsageError) {
+    process.stderr.write(`pi-adu: ${error.message}\n`)
+    process.exitCode = EXIT.usage
   } else if (error instanceof AgentError && process.argv[2] !== 'run') {
     process.stderr.write(`pi-adu: ${error.message}\n`)
     process.exitCode = EXIT.software

@@ -25,6 +25,7 @@ const TOP: Readonly<Record<string, string>> = {
   'config.ts': 'config',
   'main.ts': 'main',
   'compose.ts': 'main',
+  'verify-command.ts': 'main',
 }
 
 /** `domain`, `trust`, …; files at the top that are not named are the core: the agent and what it keeps. */

@@ -32,10 +32,10 @@ export interface Signed {
 
 /**
  * Verifies the chain root key → signing key → payload, in the order of protocol chapter 4.4. The signing key is always the
- * one in the signature, never a remembered one. Depends on no clock. Errors: AgentError `JWS_…`, `SIGNING_KEY_REVOKED`,
+ * one in the signature, never a remembered one. Depends on no clock. Errors: AgentError `SIGNATURE_MISSING`, `JWS_…`, `SIGNING_KEY_REVOKED`,
  * one for each row of chapter 4.7.
  */
-export function verifySignature(jws: string, ring: KeyRing, checks: Checks): Signed {
+export function verifySignature(jws: unknown, ring: KeyRing, checks: Checks): Signed {
   const { outer, header, inner } = checks.run('structure', () => readChain(jws))
   const root = checks.run(
     'root key',
@@ -51,7 +51,9 @@ export function verifySignature(jws: string, ring: KeyRing, checks: Checks): Sig
   return { payload: outer.payload, rootKey: root.kid, signingKey: kid }
 }
 
-function readChain(jws: string) {
+function readChain(jws: unknown) {
+  if (typeof jws !== 'string' || jws === '')
+    fail('SIGNATURE_MISSING', 'is missing; unsigned deployments are never taken')
   if (jws.length > MAX_SIGNATURE_LENGTH) fail('JWS_STRUCTURE', `is longer than ${MAX_SIGNATURE_LENGTH} characters`)
   const outer = split(jws, 'the signature')
   const header = object(outer.header, 'the header', 'JWS_HEADER_ENCODING', 'JWS_STRUCTURE')

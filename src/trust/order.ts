@@ -96,6 +96,21 @@ function deployment(service: Service, terms: Terms, fetched: Fetched, checks: Ch
   }
 }
 
+/** Signature and hash alone, of an order that is judged for other reasons, or is none at all. */
+export function authenticity(service: Readonly<Record<string, unknown>>, ring: KeyRing): Evidence {
+  const checks = new Checks()
+  const seen: Writable<Partial<Evidence>> = {}
+  const { updateManifest, updateManifestSignature } = service
+  try {
+    const text = verifiedText(updateManifest, updateManifestSignature, ring, checks, seen)
+    seen.manifestVersion = claimedVersion(text)
+    seen.updateId = parseManifest(text, checks).updateId
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error
+  }
+  return { ...seen, checks: checks.list, authentic: checks.passed('hash') }
+}
+
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 function checkId({ id }: Workflow): void {
@@ -119,14 +134,7 @@ function verifiedText(
   checks: Checks,
   seen: Writable<Partial<Evidence>>,
 ): string {
-  const jws = checks.run('structure', () => {
-    if (typeof signature === 'string' && signature !== '') return signature
-    throw new AgentError(
-      'SIGNATURE_MISSING',
-      'updateManifestSignature is missing; unsigned deployments are never taken',
-    )
-  })
-  const signed = verifySignature(jws, ring, checks)
+  const signed = verifySignature(signature, ring, checks)
   Object.assign(seen, {
     rootKey: signed.rootKey,
     ...(signed.signingKey === undefined ? {} : { signingKey: signed.signingKey }),
