@@ -2,7 +2,7 @@ import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Bench, startBench } from '../bench.ts'
 import { type PoweredDevice, startDevice } from '../workbench/control.ts'
-import { deviceStatus } from '../workbench/device-folder.ts'
+import { deviceFolder, deviceStatus } from '../workbench/device-folder.ts'
 import { lockFolder } from '../workbench/folder-lock.ts'
 import { FAILING_CHECK } from '../workbench/root-tree.ts'
 import { buildBundle } from '../workbench/swu.ts'
@@ -53,7 +53,10 @@ export async function serve(place: Place): Promise<never> {
     void on.ended.then(() => {
       if (device === on) device = undefined
     })
-    await hub.waitForConnected(DEVICE, { timeoutMs: 60_000 })
+    await hub.waitForConnected(DEVICE, {
+      timeoutMs: 60_000,
+      what: `${DEVICE} to connect: see ${deviceFolder(on.dir).agentLog}`,
+    })
   }
 
   function commands(running: Bench) {

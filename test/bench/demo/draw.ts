@@ -68,7 +68,7 @@ function progress({ transfer, power }: Scene, { paint, now }: Canvas, width: num
   const part = Math.min(1, fetched / size)
   const rate = fetched / Math.max(0.1, ((ended ?? now) - begun) / 1000)
   const remaining = Math.ceil((size - fetched) / Math.max(1, rate))
-  const left = part < 1 && !ended && power && remaining < 1000 ? `  ${remaining} s left` : ''
+  const left = part < 1 && !ended && power && now - begun > 1500 && remaining < 1000 ? `  ${remaining} s left` : ''
   const figures = `${String(Math.floor(part * 100)).padStart(4)} %  ${mb(fetched).padStart(5)} of ${mb(size)} MB  ${mb(rate).padStart(5)} MB/s`
   const room = Math.max(0, width - figures.length - 12)
   const full = part * room
@@ -151,7 +151,7 @@ export function fit(text: string, width: number): string {
   return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text.padEnd(width)
 }
 
-function wrap(text: string, width: number): string[] {
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   for (const word of text.split(' ')) {
     const last = lines.at(-1)

@@ -62,7 +62,7 @@ async function main(options: Options): Promise<number> {
   const chosen = Object.entries(VARIANTS).filter(([option]) => option in options)
   if (chosen.length > 1) return complain('one of --bad-image, --tampered, --power-cut and --cancel at a time')
   const story = STORIES[chosen[0]?.[1] ?? ('update' satisfies StoryName)]
-  const interactive = process.stdout.isTTY && !options.plain
+  const interactive = process.stdout.isTTY && process.env.TERM !== 'dumb' && !options.plain
   const colours = interactive && !process.env.NO_COLOR
   const show = interactive ? liveShow(process.stdout, colours) : plainShow(process.stdout)
 

@@ -1,4 +1,4 @@
-import { type Paint, seconds } from './draw.ts'
+import { type Paint, seconds, wrap } from './draw.ts'
 import type { Scene } from './scene.ts'
 import type { DeviceFacts } from './stage.ts'
 import type { Check } from './verdict.ts'
@@ -22,6 +22,7 @@ export function summary(scene: Scene, facts: DeviceFacts, checks: readonly Check
     ...acts,
     row('fetched from the content server', megabytes(facts.fetched)),
     row('written to slot b, as it lies on disk', megabytes(facts.written)),
+    ...(scene.twin.details ? ['', ...wrap(`The twin: ${scene.twin.details}`, 76).map(line => `  ${line}`)] : []),
     '',
     ...checks.map(({ what, ok, found }) =>
       ok ? `  ${paint('greenBright', '✔')} ${what}` : `  ${paint('redBright', '✘')} ${what}: ${found}`,
