@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import mqttTransport from 'azure-iot-device-mqtt'
 import mqttBase from 'azure-iot-mqtt-base'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { messageOf } from '../domain/errors.ts'
 
 /** Milliseconds for CONNACK; the SDK waits 60 s and has no setting. */
 const CONNECT_TIMEOUT = 30_000
@@ -43,6 +44,8 @@ const streamOf = (client: MqttClient | undefined): Duplex | undefined =>
 function tame(client: MqttClient): MqttClient {
   const emit = client.emit.bind(client) as (event: string, ...args: unknown[]) => boolean
   client.emit = ((event: string, ...args: unknown[]): boolean => {
+    // The SDK keeps an error's message only, and this kind has none.
+    if (event === 'error' && args[0] instanceof AggregateError) args[0].message = messageOf(args[0])
     if (event !== 'message') return emit(event, ...args)
     const [topic, payload, ...rest] = args as [string, Buffer, ...unknown[]]
     const safe = safePayload(topic, payload)

@@ -71,4 +71,8 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+/** In words, never empty for an error that stands for several: so Node says that no address of a name answers. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
+  return error instanceof Error ? error.message : String(error)
+}
