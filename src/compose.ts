@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { systemClock } from './adapters/clock.ts'
 import { SystemHost } from './adapters/host.ts'
 import { HttpContent } from './adapters/http.ts'
@@ -7,10 +8,12 @@ import { FileJournal } from './adapters/journal.ts'
 import { FileKeyStore } from './adapters/key-store.ts'
 import { openLeds } from './adapters/leds.ts'
 import { Swupdate } from './adapters/swupdate.ts'
+import { TimeFloor } from './adapters/time-floor.ts'
 import { UbootEnv } from './adapters/uboot-env.ts'
 import type { AgentOptions } from './agent.ts'
 import { type Config, DEFAULT_DOWNLOAD_MINUTES, journalFile, keyStoreFile } from './config.ts'
 import { ConfigError } from './domain/errors.ts'
+import { secretsOf } from './domain/redact.ts'
 import type { Log, Ports } from './ports.ts'
 import { MIN_KEY_BITS, rsaKey } from './trust/keys.ts'
 import type { Terms } from './trust/order.ts'
@@ -45,7 +48,7 @@ export function localPorts(config: Config, log: Log): Pick<Ports, 'boot' | 'jour
 }
 
 /** The adapters of a real device, as the configuration wants them. */
-export async function portsOf(config: Config, log: Log): Promise<Ports> {
+export async function portsOf(config: Config, log: Log, time: TimeFloor): Promise<Ports> {
   const { slots, swupdate, hub, content, leds } = config.piAdu
   const agent = main(config)
   return {
@@ -58,6 +61,7 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
       keepAliveSeconds: hub.keepAliveSeconds,
       tokenSeconds: TOKEN_SECONDS,
       answerTimeout: ANSWER_TIMEOUT,
+      time,
     }),
     keyStore: new FileKeyStore(keyStoreFile(config)),
     content: new HttpContent({ ca: config.contentCa, stall: content.stallSeconds * 1000 }),
@@ -75,7 +79,7 @@ export async function portsOf(config: Config, log: Log): Promise<Ports> {
   }
 }
 
-export function optionsOf(config: Config, log: Log): AgentOptions {
+export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptions {
   const { trust, content, health, host, firmwareUpdate, reboot } = config.piAdu
   const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
@@ -92,7 +96,7 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
         compatPropertyNames: config.compatPropertyNames,
         agentVersion: version(),
       },
-      trust: { anchors: anchorsOf(trust.rootKeys), ...termsOf(config), fetch },
+      trust: { anchors: anchorsOf(trust.rootKeys), ...termsOf(config), fetch, onTime: at => time.raise(at) },
       connectionLifetime: CONNECTION_LIFETIME,
     },
     fetch,
@@ -106,6 +110,17 @@ export function optionsOf(config: Config, log: Log): AgentOptions {
     },
   }
 }
+
+/** What this machine knows about the time; says so when the clock is certainly wrong. */
+export function timeFloorOf(config: Config, log: Log): TimeFloor {
+  const time = new TimeFloor(join(config.dataFolder, 'clock'), process.argv[1] ?? '', log)
+  if (time.behind() > 0) log.warn('clock.behind', { why: time.explain('the clock is wrong') })
+  return time
+}
+
+/** What no log may show. */
+export const secretsIn = (config: Config): readonly string[] =>
+  config.agents.flatMap(({ connectionSource }) => secretsOf(connectionSource.connectionData))
 
 /** What deployments must be meant for. */
 export function termsOf(config: Config): Omit<Terms, 'ring'> {

@@ -1,4 +1,5 @@
 import { HubError, messageOf } from './domain/errors.ts'
+import { redactAll } from './domain/redact.ts'
 import type { Clock, Hub, HubConnection, Log, MethodListener, Reported } from './ports.ts'
 import { backOff } from './workflow/back-off.ts'
 import { mergePatch } from './workflow/merge-patch.ts'
@@ -46,7 +47,8 @@ export class HubLink {
   /** Errors: HubError when there is no connection, or no answer; HubRejection. */
   async report(patch: Reported, signal: AbortSignal): Promise<void> {
     if (!this.#connection) throw new HubError('not connected to the hub')
-    await this.#connection.report(patch, signal)
+    // Every report passes here, and a twin is read by many.
+    await this.#connection.report(redactAll(patch), signal)
   }
 
   /** Runs until `signal` aborts. */

@@ -4,9 +4,10 @@ import { leanMqtt } from './adapters/lean-mqtt.ts'
 import { jsonLog } from './adapters/log.ts'
 import { tellSystemd } from './adapters/systemd.ts'
 import { Agent } from './agent.ts'
-import { localPorts, optionsOf, portsOf, version } from './compose.ts'
+import { localPorts, optionsOf, portsOf, secretsIn, timeFloorOf, version } from './compose.ts'
 import { readConfig } from './config.ts'
 import { AgentError, ConfigError, messageOf } from './domain/errors.ts'
+import { redact } from './domain/redact.ts'
 import { describeStatus } from './status.ts'
 import { UsageError } from './verify.ts'
 import { type VerifyOptions, verify } from './verify-command.ts'
@@ -19,13 +20,14 @@ const EXIT = { usage: 64, software: 70, config: 78 } as const
 class Stopped extends Error {}
 
 async function runAgent({ config: file, journald }: { config: string; journald: boolean }): Promise<void> {
-  const log = jsonLog(journald)
   const config = await readConfig(file)
+  const log = jsonLog(journald, secretsIn(config))
   leanMqtt()
   const stop = new AbortController()
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Stopped(name)))
-  const ports = await portsOf(config, log)
-  const agent = new Agent(ports, optionsOf(config, log))
+  const time = timeFloorOf(config, log)
+  const ports = await portsOf(config, log, time)
+  const agent = new Agent(ports, optionsOf(config, log, time))
   log.info('agent.started', { version: version(), system: await ports.host.version(), pid: process.pid })
   const hush = tellSystemd(log)
   try {
@@ -100,7 +102,7 @@ try {
     process.stderr.write(`pi-adu: ${error.message}\n`)
     process.exitCode = EXIT.software
   } else if (error instanceof ConfigError) {
-    process.stderr.write(`pi-adu: ${error.message}\n`)
+    process.stderr.write(`pi-adu: ${redact(error.message)}\n`)
     process.exitCode = EXIT.config
   } else {
     const stack = error instanceof Error ? error.stack : undefined

@@ -11,6 +11,8 @@ import { type Keys, RootKeys } from './workflow/root-keys.ts'
 export interface VerifierOptions extends Omit<Terms, 'ring'> {
   readonly anchors: Anchors
   readonly fetch: FetchOptions
+  /** Told when a verified manifest was made, in milliseconds since 1970: it is later than that. */
+  readonly onTime?: (time: number) => void
 }
 
 type Needed = Pick<Ports, 'content' | 'clock' | 'log' | 'keyStore'>
@@ -35,6 +37,8 @@ export class OrderVerifier {
     let verdict = judge(service, terms, fetched)
     if (verdict.needs) verdict = judge(service, terms, { ...fetched, ...(await this.#fetch(verdict.needs, signal)) })
     this.#warn(service, verdict)
+    const created = Date.parse(verdict.evidence.createdDateTime ?? '')
+    if (!Number.isNaN(created)) this.#options.onTime?.(created)
     if (!verdict.order) throw new Error('a verdict that needs something twice')
     return verdict.order
   }

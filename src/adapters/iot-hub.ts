@@ -1,8 +1,10 @@
 import common from 'azure-iot-common'
 import device, { type Client, type Twin as SdkTwin } from 'azure-iot-device'
 import { HubError, HubRejection, messageOf } from '../domain/errors.ts'
+import { redact } from '../domain/redact.ts'
 import type { Hub, HubConnection, MethodListener, Reported, Twin } from '../ports.ts'
 import { statusOf, TameMqtt } from './tame-mqtt.ts'
+import type { TimeFloor } from './time-floor.ts'
 
 export interface IotHubOptions {
   /** `HostName=…;DeviceId=…;SharedAccessKey=…`, optionally `GatewayHostName`. Secret. */
@@ -17,6 +19,7 @@ export interface IotHubOptions {
   readonly tokenSeconds: number
   /** Milliseconds for the answer to a twin call, for which the SDK itself would wait for ever. */
   readonly answerTimeout: number
+  readonly time: Pick<TimeFloor, 'behind' | 'seen' | 'explain'>
 }
 
 /** Milliseconds. The SDK's own limit for CONNACK is 60 s, and its `close` may hang on a dead link. */
@@ -36,7 +39,7 @@ export class IotHub implements Hub {
 
   async connect(signal: AbortSignal): Promise<HubConnection> {
     signal.throwIfAborted()
-    const { connectionString, modelId, productInfo, ca, keepAliveSeconds, tokenSeconds } = this.#options
+    const { connectionString, modelId, productInfo, ca, keepAliveSeconds, tokenSeconds, time } = this.#options
     let transport: TameMqtt | undefined
     class Transport extends TameMqtt {
       constructor(authentication: ConstructorParameters<typeof TameMqtt>[0]) {
@@ -48,7 +51,13 @@ export class IotHub implements Hub {
     const connection = new Connection(client, this.#options.answerTimeout, () => transport?.destroy())
     try {
       client.setRetryPolicy(new common.NoRetry())
-      const tokenRenewal = { tokenValidTimeInSeconds: tokenSeconds, tokenRenewalMarginInSeconds: 900 }
+      // The SDK counts from the clock: a token of a clock that is behind would be one that has ended. The margin grows
+      // with it, so that the timer for a renewal, which is never to come, stays one that Node can set.
+      const behind = Math.ceil(time.behind() / 1000)
+      const tokenRenewal = {
+        tokenValidTimeInSeconds: behind + tokenSeconds,
+        tokenRenewalMarginInSeconds: behind + 900,
+      }
       // One call: a second one would replace the options of the first (rule 13).
       const options = {
         modelId,
@@ -60,11 +69,13 @@ export class IotHub implements Hub {
       await limited(client.setOptions(options), LIMIT.open, 'the SDK did not take its options', signal)
       await limited(client.open(), LIMIT.open, 'no answer to CONNECT', signal)
       await connection.subscribe(signal)
+      await time.seen()
       return connection
     } catch (error) {
       await connection.close()
       signal.throwIfAborted()
-      throw error instanceof HubError ? error : new HubError(explain(error), { cause: error })
+      const why = error instanceof HubError ? error.message : explain(error)
+      throw new HubError(time.explain(why), { cause: error })
     }
   }
 }
@@ -200,9 +211,7 @@ function isRejection(error: unknown): boolean {
 
 /** The first connection's failures all come as UnauthorizedError; only the tail of the text tells them apart (rule 1). */
 const explain = (error: unknown): string =>
-  messageOf(error)
-    .replace(/^mqtt\.js returned Failure on first connection \(Not authorized\): /, '')
-    .replace(/SharedAccess\w+=[^;\s]+/g, '…')
+  redact(messageOf(error).replace(/^mqtt\.js returned Failure on first connection \(Not authorized\): /, ''))
 
 /** The SDK goes on merging into its own objects, arrays by index (rule 8), and hangs methods into them. */
 const copy = (document: unknown): unknown =>

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { AgentError, ProcessError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Installer, Log } from '../ports.ts'
+import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
 
 export interface SwupdateOptions {
@@ -34,6 +35,7 @@ export class Swupdate implements Installer {
   }
 
   async install(bundle: AsyncIterable<Buffer>, into: SlotName, signal: AbortSignal, lowest?: string): Promise<void> {
+    await untilValid(this.#options.certificate, this.#log, signal)
     // Own folder: SWUpdate puts its sockets there too, and those in /tmp are open to every local user.
     const folder = await mkdtemp(join(tmpdir(), 'pi-adu-')).catch(cause => {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
@@ -81,7 +83,10 @@ export class Swupdate implements Installer {
       const end = await result
       await lines
       signal.throwIfAborted()
-      if (end.failed) throw failure(end, errors, this.#options.selection[into], ['swupdate', ...args])
+      if (end.failed) {
+        const hint = await expiry(this.#options.certificate)
+        throw failure(end, errors, this.#options.selection[into], ['swupdate', ...args], hint)
+      }
       // It may have ended before the bundle did: only the gate's last word makes the bundle a good one.
       while (!(await rest.next()).done);
     } catch (error) {
@@ -114,13 +119,25 @@ export class Swupdate implements Installer {
   }
 }
 
-function failure(end: Ending, errors: readonly string[], selection: string, argv: readonly string[]): ProcessError {
+function failure(
+  end: Ending,
+  errors: readonly string[],
+  selection: string,
+  argv: readonly string[],
+  hint: string,
+): ProcessError {
   // What follows this line are its consequences, and would lead astray.
   const said = errors.includes('Found nothing to install')
     ? `sw-description has nothing for the selection ${selection}`
     : [...new Set(errors.filter(line => !EMPTY_PHRASES.test(line)))].join(' | ')
   const code = end.signal === undefined ? 'SWUPDATE_FAILED' : 'CHILD_KILLED'
-  return new ProcessError(code, `swupdate ${describe(end)}${said && `: ${said}`}`, argv, end.exitCode, end.signal)
+  return new ProcessError(
+    code,
+    `swupdate ${describe(end)}${said && `: ${said}`}${hint}`,
+    argv,
+    end.exitCode,
+    end.signal,
+  )
 }
 
 /** Writes `bundle` to the FIFO, to its end or until nobody reads any more. */

@@ -38,6 +38,8 @@ export interface UpdateManifest {
   readonly updateId: UpdateId
   readonly compatibility: readonly Readonly<Record<string, string>>[]
   readonly steps: readonly ManifestStep[]
+  /** As sent; informational, and no more than a hint even when signed. */
+  readonly createdDateTime?: string
 }
 
 /** Names an order of the service; echoed in every report. */

@@ -155,6 +155,7 @@ function fromStepped(
     manifestVersion,
     updateId: manifest.updateId,
     compatibility: manifest.compatibility,
+    ...(typeof manifest.createdDateTime === 'string' ? { createdDateTime: manifest.createdDateTime } : {}),
     steps: manifest.instructions.steps.map((step, index) => readStep(step, index, entities)),
   }
 }

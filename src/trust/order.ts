@@ -47,6 +47,7 @@ export interface Evidence {
   readonly manifestVersion?: string
   readonly updateId?: UpdateId
   readonly steps?: UpdateManifest['steps']
+  readonly createdDateTime?: string
 }
 
 /**
@@ -84,6 +85,7 @@ function deployment(service: Service, terms: Terms, fetched: Fetched, checks: Ch
       manifest = checks.run('detached manifest', () => readDetached(file, signed))
     } else manifest = signed
     seen.steps = manifest.steps
+    if (manifest.createdDateTime !== undefined) seen.createdDateTime = manifest.createdDateTime
     checkCompatibility(manifest, terms, checks)
     const update = readSystemUpdate(manifest, fileUrls, checks)
     return { order: { ...base, kind: 'deploy', update }, evidence: evidence() }

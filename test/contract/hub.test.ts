@@ -28,6 +28,7 @@ interface Side {
 
 let count = 0
 const settings = {
+  time: { behind: () => 0, seen: async () => {}, explain: (message: string) => message },
   modelId: 'dtmi:azure:iot:deviceUpdateModel;3',
   productInfo: 'test',
   keepAliveSeconds: 60,
