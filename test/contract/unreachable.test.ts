@@ -33,6 +33,7 @@ test('a hub of which no address answers: the error says what was tried', async t
     ca: undefined,
     keepAliveSeconds: 60,
     tokenSeconds: 3600,
+    time: { behind: () => 0, seen: async () => {}, explain: (message: string) => message },
     answerTimeout: 10_000,
   })
   await assert.rejects(hub.connect(signal), namesBoth)
