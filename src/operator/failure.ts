@@ -13,6 +13,8 @@ export const EXIT = {
   stopped: 5,
   /** A mistake on the command line, in a file or in the environment. */
   usage: 64,
+  /** A fault of this program. */
+  bug: 70,
 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

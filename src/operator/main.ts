@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { addBundle } from './commands/bundle.ts'
+import { addTrigger } from './commands/trigger.ts'
+import { addWatch } from './commands/watch.ts'
 import { EXIT, Failure } from './failure.ts'
 
 const EXIT_CODES = `
@@ -11,7 +13,8 @@ Exit codes:
   ${EXIT.unavailable}   the hub, the device or a file could not be reached
   ${EXIT.denied}   the hub does not let this connection string do that
   ${EXIT.stopped}   stopped by Ctrl-C: only the watching, never the update
-  ${EXIT.usage}  a mistake on the command line, in a file or in the environment`
+  ${EXIT.usage}  a mistake on the command line, in a file or in the environment
+  ${EXIT.bug}  a fault of this program`
 
 const program = new Command('pi-adu-operator')
   .description(
@@ -20,6 +23,8 @@ const program = new Command('pi-adu-operator')
   .exitOverride()
   .addHelpText('after', EXIT_CODES)
 
+addTrigger(program)
+addWatch(program)
 addBundle(program)
 
 try {
@@ -31,6 +36,9 @@ try {
     process.stderr.write(`pi-adu-operator: ${error.message}\n`)
     process.exitCode = error.exitCode
   } else {
-    throw error
+    process.stderr.write(`pi-adu-operator: a fault of this program\n${error instanceof Error ? error.stack : error}\n`)
+    process.exitCode = EXIT.bug
   }
 }
+// What is still under way when the watching ends, such as a call to a hub that is away, would keep us for its time.
+process.exit()
