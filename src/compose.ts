@@ -64,12 +64,13 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
       time,
     }),
     keyStore: new FileKeyStore(keyStoreFile(config)),
-    content: new HttpContent({ ca: config.contentCa, stall: content.stallSeconds * 1000 }),
+    content: new HttpContent({ ca: config.contentCa, ...config.proxies, stall: content.stallSeconds * 1000 }),
     installer: new Swupdate(
       {
         certificate: swupdate.certificate,
         hardware: swupdate.hardware,
         selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
+        device: { a: slots.a?.device, b: slots.b?.device },
       },
       log,
     ),

@@ -59,7 +59,7 @@ const piAdu = section({
   content: v.exactOptional(
     section({
       caFile: v.exactOptional(path),
-      rangeBytes: v.exactOptional(whole(4096, 100_000_000), 4_194_304),
+      rangeBytes: v.exactOptional(whole(4096, 100_000_000), 1_048_576),
       stallSeconds: v.exactOptional(seconds, 60),
     }),
     {},
@@ -143,13 +143,23 @@ export type Config = v.InferOutput<typeof schema> & {
   /** PEM texts of `hub.caFile` and `content.caFile`. */
   readonly hubCa: string | undefined
   readonly contentCa: string | undefined
+  /** From the environment, as curl and others read it. */
+  readonly proxies: Proxies
+}
+
+export interface Proxies {
+  readonly httpProxy: string | undefined
+  readonly httpsProxy: string | undefined
+  readonly noProxy: readonly string[]
 }
 
 /** Minutes when the file says 0 (protocol, chapter 3.9). */
 export const DEFAULT_DOWNLOAD_MINUTES = 480
 
-/** Reads and checks the configuration once. Errors: ConfigError that names the field and what is expected. */
-export async function readConfig(file: string): Promise<Config> {
+/**
+ * Reads and checks configuration and environment once. Errors: ConfigError that names the field and what is expected.
+ */
+export async function readConfig(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const json = await load(file)
   const result = v.safeParse(schema, json)
   if (!result.success) {
@@ -162,6 +172,7 @@ export async function readConfig(file: string): Promise<Config> {
     ...config,
     hubCa: await pem('piAdu.hub.caFile', hub.caFile),
     contentCa: await pem('piAdu.content.caFile', content.caFile),
+    proxies: proxies(environment),
   }
 }
 
@@ -192,6 +203,26 @@ async function pem(field: string, file: string | undefined): Promise<string | un
   if (!content.includes('-----BEGIN CERTIFICATE-----'))
     throw new ConfigError(`${field}: ${file} has no PEM certificate`)
   return content
+}
+
+/** `HTTP_PROXY` in capitals is left alone: where programs are started by a web server, anybody can set it. */
+function proxies(environment: NodeJS.ProcessEnv): Proxies {
+  const proxy = (...names: string[]): string | undefined => {
+    const name = names.find(each => environment[each])
+    if (name === undefined) return undefined
+    const value = environment[name] as string
+    const url = /^\w+:\/\//.test(value) ? value : `http://${value}`
+    if (!URL.canParse(url) || new URL(url).protocol !== 'http:') {
+      throw new ConfigError(`the environment variable ${name} must be like http://host:port`)
+    }
+    return url
+  }
+  const exceptions = environment.no_proxy || environment.NO_PROXY || ''
+  return {
+    httpProxy: proxy('http_proxy'),
+    httpsProxy: proxy('https_proxy', 'HTTPS_PROXY'),
+    noProxy: exceptions.split(/[\s,]+/).filter(Boolean),
+  }
 }
 
 function complaint(issue: v.BaseIssue<unknown>): string {

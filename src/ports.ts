@@ -59,18 +59,35 @@ export interface HubConnection {
 export interface ContentPart {
   /** Offset in the file of the first byte of `body`: as asked for, or 0 where the server does not serve ranges. */
   readonly first: number
+  /** Of the last byte of `body`, where the server says it. */
+  readonly last: number | undefined
   /** Size of the whole file in bytes, where the server says it. */
   readonly total: number | undefined
   /** Changes when the file does. */
   readonly etag: string | undefined
-  /** Ends when the server ends it, maybe early; throws ContentError when the connection breaks or stalls. */
+  /**
+   * Ends when the server ends it, maybe early; throws ContentError when the connection breaks or stalls. Each piece is good
+   * only until the next one is asked for.
+   */
   readonly body: AsyncIterable<Buffer>
+}
+
+/** Offsets in the file, both included. */
+export interface ContentRange {
+  readonly first: number
+  readonly last: number
+  /** Of what the range is to be a part of: a server whose file has another one answers with the whole. */
+  readonly etag?: string
 }
 
 /** Files of an update, from the network. */
 export interface Content {
-  /** One GET of the bytes `first` to `last`, both included. Abort ends it, a body half read too. Errors: ContentError. */
-  get(url: string, range: { readonly first: number; readonly last: number }, signal: AbortSignal): Promise<ContentPart>
+  /**
+   * One GET. The next one of the same file may be asked for while a body is still being read: it then follows without a
+   * pause. Every body is read to its end, in the order asked for, or `signal` is aborted, which ends what is not yet read.
+   * Errors: ContentError.
+   */
+  get(url: string, range: ContentRange, signal: AbortSignal): Promise<ContentPart>
 }
 
 /** A bundle's bytes: from a signed manifest, or with the bundle's own signature only. */
@@ -79,9 +96,11 @@ export type Bundle = Verified<AsyncIterable<Buffer>> | SelfSigned<AsyncIterable<
 /** Writes a bundle into a slot, after it has checked the bundle's own signature. */
 export interface Installer {
   /**
-   * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. If `bundle` throws,
-   * that error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written.
-   * Never touches the boot state. A bundle that calls itself older than `lowest` is refused. Errors: ProcessError `SWUPDATE_FAILED`, `CHILD_KILLED`; AgentError `WORK_FOLDER`.
+   * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. When it resolves, all
+   * of it is on the disk. Takes a piece of `bundle` as good only until it asks for the next one. If `bundle` throws, that
+   * error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written. Never touches
+   * the boot state. A bundle that calls itself older than `lowest` is refused. Errors: ProcessError `SWUPDATE_FAILED`,
+   * `CHILD_KILLED`; AgentError `WORK_FOLDER`, `SLOT`.
    */
   install(bundle: Bundle, into: SlotName, signal: AbortSignal, lowest?: string): Promise<void>
 }

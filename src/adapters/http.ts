@@ -1,131 +1,213 @@
-import type { IncomingMessage } from 'node:http'
-import http from 'node:http'
-import https from 'node:https'
-import tls from 'node:tls'
+import { STATUS_CODES } from 'node:http'
 import { ContentError, messageOf } from '../domain/errors.ts'
-import type { Content, ContentPart } from '../ports.ts'
+import type { Content, ContentPart, ContentRange } from '../ports.ts'
+import { type Answer, HttpConnection, Unanswered } from './http-connection.ts'
+import { type NetworkOptions, type Route, routeTo } from './http-route.ts'
 
-export interface HttpOptions {
-  /** PEM text of further certificate authorities. */
-  readonly ca: string | undefined
+export interface HttpOptions extends NetworkOptions {
   /** Milliseconds without a single byte, while one is waited for. */
   readonly stall: number
 }
 
 const MAX_REDIRECTS = 5
-/** In bytes. */
-const MAX_DISCARDED = 64 * 1024
+/** An idle connection is given back after this, in milliseconds: servers do not keep them for ever either. */
+const IDLE = 10_000
+/** Of an answer that is not wanted, before its connection is thrown away instead. */
+const MAX_DISCARDED = 65_536
+/** A server that wants to be asked again in a week is not taken at its word. In seconds. */
+const MAX_RETRY_AFTER = 3600
 
 /** Worth asking again: the server, or the way to it, has a bad moment (RFC 9110, chapter 15). */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504])
 
-/** Content over node:http(s): connections are kept alive. `fetch` would cost 18 MB of memory. */
+interface Kept {
+  readonly connection: HttpConnection
+  /** Which file it is busy with. */
+  url: string
+  timer?: NodeJS.Timeout
+}
+
+/** Content over HTTP/1.1: one kept-alive connection to a host for each file that is being read. */
 export class HttpContent implements Content {
   readonly #options: HttpOptions
-  readonly #http = new http.Agent({ keepAlive: true })
-  readonly #https: https.Agent
+  readonly #kept = new Map<string, Kept[]>()
+  /** Servers that end the connection after each answer: nothing is sent to them ahead of time. */
+  readonly #closing = new Set<string>()
+  /** Where the last redirect led to, so that only the first range of a file takes the detour. */
+  #detour: { readonly from: string; readonly to: URL } | undefined
 
   constructor(options: HttpOptions) {
     this.#options = options
-    const ca = options.ca === undefined ? {} : { ca: [...tls.rootCertificates, options.ca] }
-    this.#https = new https.Agent({ keepAlive: true, ...ca })
   }
 
-  async get(url: string, { first, last }: { first: number; last: number }, signal: AbortSignal): Promise<ContentPart> {
-    const headers = { range: `bytes=${first}-${last}`, 'accept-encoding': 'identity' }
-    let at = new URL(url)
+  async get(url: string, range: ContentRange, signal: AbortSignal): Promise<ContentPart> {
+    let at = this.#detour?.from === url ? this.#detour.to : new URL(url)
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-      const response = await this.#request(at, headers, signal)
-      const status = response.statusCode ?? 0
-      const { location } = response.headers
+      const answer = await this.#ask(at, range, signal)
+      const { status, headers } = answer
+      const location = headers.get('location')
       if (status >= 300 && status < 400 && location !== undefined) {
-        discard(response)
+        await discard(answer)
         at = follow(at, location)
         continue
       }
-      if (status === 200 || status === 206) return this.#part(response, first)
-      discard(response)
-      throw refusal(status, response.headers['retry-after'])
+      if (status === 200 || status === 206) {
+        this.#detour = { from: url, to: at }
+        return partOf(answer, range, at)
+      }
+      this.#detour = undefined
+      await discard(answer)
+      throw refusal(at, status, headers.get('retry-after'))
     }
-    throw new ContentError(`the server redirected more than ${MAX_REDIRECTS} times`, 'never')
+    throw new ContentError(`${at.host} redirected more than ${MAX_REDIRECTS} times`, 'never')
   }
 
-  #request(url: URL, headers: http.OutgoingHttpHeaders, signal: AbortSignal): Promise<IncomingMessage> {
-    const secure = url.protocol === 'https:'
-    const { stall } = this.#options
-    return new Promise((resolve, reject) => {
-      const request = (secure ? https : http).get(url, { headers, signal, agent: secure ? this.#https : this.#http })
-      const timer = setTimeout(() => request.destroy(new Error(`no answer within ${stall / 1000} s`)), stall)
-      request.once('response', response => {
-        clearTimeout(timer)
-        resolve(response)
-      })
-      request.on('error', cause => {
-        clearTimeout(timer)
-        reject(
-          signal.aborted ? signal.reason : new ContentError(`${url.host}: ${messageOf(cause)}`, 'backOff', { cause }),
-        )
-      })
-    })
-  }
-
-  #part(response: IncomingMessage, first: number): ContentPart {
-    const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers['content-range'] ?? '')
-    if (response.statusCode === 206 && Number(range?.[1]) !== first) {
-      response.destroy()
-      throw new ContentError('the server answered with another range than it was asked for', 'never')
-    }
-    const length = response.headers['content-length']
-    const whole = length === undefined ? undefined : Number(length)
-    return {
-      first: response.statusCode === 206 ? first : 0,
-      total: response.statusCode === 206 ? Number(range?.[3]) : whole,
-      etag: response.headers.etag,
-      body: this.#body(response),
-    }
-  }
-
-  /** A body that stands still while it is waited for is a broken one; a reader may take its time. */
-  async *#body(response: IncomingMessage): AsyncGenerator<Buffer> {
-    const { stall } = this.#options
-    let waitingSince: number | undefined = performance.now()
-    const watch = setInterval(() => {
-      if (waitingSince === undefined || performance.now() - waitingSince < stall) return
-      response.destroy(new Error(`no byte for ${stall / 1000} s`))
-    }, stall / 4)
+  async #ask(url: URL, range: ContentRange, signal: AbortSignal): Promise<Answer> {
+    const route = routeTo(url, this.#options)
+    const text = requestText(url, route, range)
     try {
-      for await (const chunk of response) {
-        waitingSince = undefined
-        yield chunk as Buffer
-        waitingSince = performance.now()
+      for (let again = false; ; again = true) {
+        const connection = await this.#connect(url.href, route, signal)
+        try {
+          const answer = await connection.request(text, signal)
+          if (!answer.keepAlive) this.#closing.add(route.key)
+          return answer
+        } catch (error) {
+          signal.throwIfAborted()
+          if (again || !(error instanceof Unanswered)) throw error
+        }
       }
     } catch (cause) {
-      throw new ContentError(messageOf(cause), 'backOff', { cause })
-    } finally {
-      clearInterval(watch)
-      response.destroy()
+      signal.throwIfAborted()
+      this.#detour = undefined
+      throw failure(url, cause)
     }
+  }
+
+  async #connect(url: string, route: Route, signal: AbortSignal): Promise<HttpConnection> {
+    const all = (this.#kept.get(route.key) ?? []).filter(({ connection }) => connection.open)
+    this.#kept.set(route.key, all)
+    // An answer must never wait for the reader of another file.
+    const kept = all.find(each => each.url === url || !each.connection.busy)
+    if (kept) {
+      if (this.#closing.has(route.key)) await kept.connection.idle()
+      if (kept.connection.open) {
+        kept.url = url
+        kept.timer?.refresh()
+        return kept.connection
+      }
+    }
+    const open = await route.open(signal)
+    const fresh: Kept = { url, connection: new HttpConnection(open, this.#options.stall) }
+    fresh.timer = setTimeout(() => release(fresh), IDLE).unref()
+    this.#kept.get(route.key)?.push(fresh)
+    return fresh.connection
   }
 }
 
-/** Reads the short text that comes with a refusal, for the sake of the connection; anything else is cut off. */
-function discard(response: IncomingMessage): void {
-  if (Number(response.headers['content-length']) <= MAX_DISCARDED) response.resume()
-  else response.destroy()
+function release({ connection, timer }: Kept): void {
+  if (connection.busy) timer?.refresh()
+  else connection.destroy(new Error('not needed any more'))
+}
+
+function requestText(url: URL, { target, fields }: Route, { first, last, etag }: ContentRange): string {
+  const lines = [
+    `GET ${target} HTTP/1.1`,
+    `Host: ${url.host}`,
+    'User-Agent: pi-adu-agent',
+    'Accept: */*',
+    'Accept-Encoding: identity',
+    `Range: bytes=${first}-${last}`,
+    // A weak one says nothing about bytes (RFC 9110, chapter 13.1.5).
+    ...(etag === undefined || etag.startsWith('W/') ? [] : [`If-Range: ${etag}`]),
+    ...fields,
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+function partOf(answer: Answer, { first, last }: ContentRange, url: URL): ContentPart {
+  const { status, headers, body } = answer
+  const bad = (what: string, retry: 'few' | 'never'): ContentError => {
+    answer.leave()
+    return new ContentError(`${url.host} ${what}`, retry)
+  }
+  const encoding = headers.get('content-encoding')
+  if (encoding !== undefined && encoding !== 'identity') {
+    throw bad(`sent the file in the content encoding "${encoding.slice(0, 20)}", which was not asked for`, 'never')
+  }
+  if (status === 200) {
+    const type = headers.get('content-type') ?? ''
+    // No bundle is one, but the sign-in page of a network is, and many an error page.
+    if (/^\s*(text\/html|application\/xhtml)/i.test(type)) {
+      throw bad('sent a web page instead of the file: does this network want a sign-in?', 'few')
+    }
+    const length = headers.get('content-length')
+    const total = length === undefined ? undefined : Number(length)
+    return {
+      first: 0,
+      last: total === undefined ? undefined : total - 1,
+      total,
+      etag: headers.get('etag'),
+      body: told(body, url),
+    }
+  }
+  const range = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(headers.get('content-range') ?? '')
+  if (Number(range?.[1]) !== first || !(Number(range?.[2]) <= last)) {
+    throw bad('answered with another range than it was asked for', 'never')
+  }
+  return {
+    first,
+    last: Number(range?.[2]),
+    total: range?.[3] === '*' ? undefined : Number(range?.[3]),
+    etag: headers.get('etag'),
+    body: told(body, url),
+  }
+}
+
+async function* told(body: AsyncIterable<Buffer>, url: URL): AsyncGenerator<Buffer> {
+  try {
+    yield* body
+  } catch (cause) {
+    throw failure(url, cause)
+  }
+}
+
+async function discard(answer: Answer): Promise<void> {
+  let seen = 0
+  try {
+    for await (const bytes of answer.body) {
+      seen += bytes.length
+      if (seen > MAX_DISCARDED) answer.leave()
+    }
+  } catch {
+    // It was not wanted anyway.
+  }
 }
 
 function follow(from: URL, location: string): URL {
   const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined
   if (to?.protocol === 'https:' || (to?.protocol === 'http:' && from.protocol === 'http:')) return to
-  throw new ContentError(`the server redirects to ${to?.protocol ?? 'a bad URL'}, which is not allowed`, 'never')
+  throw new ContentError(`${from.host} redirects to ${to?.protocol ?? 'a bad URL'}, which is not allowed`, 'never')
 }
 
-function refusal(status: number, retryAfter: string | undefined): ContentError {
-  const seconds = Number(retryAfter)
-  const passing = PASSING.has(status)
-  const wish = passing && Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 'backOff'
-  return new ContentError(
-    `the server answered ${status} ${http.STATUS_CODES[status] ?? ''}`.trim(),
-    passing ? wish : 'never',
-  )
+function refusal({ host }: URL, status: number, retryAfter: string | undefined): ContentError {
+  const said = `${host} answered ${status} ${STATUS_CODES[status] ?? ''}`.trim()
+  if (!PASSING.has(status)) return new ContentError(said, 'never')
+  const seconds = /^\d+$/.test(retryAfter ?? '')
+    ? Number(retryAfter)
+    : (Date.parse(retryAfter ?? '') - Date.now()) / 1000
+  return new ContentError(said, seconds > 0 ? Math.min(seconds, MAX_RETRY_AFTER) * 1000 : 'backOff')
+}
+
+/** What OpenSSL and Node call a certificate that is not to be trusted, or not yet, or not for this name. */
+const UNTRUSTED = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA|HOSTNAME_MISMATCH)/
+
+function failure({ host }: URL, cause: unknown): ContentError {
+  if (cause instanceof ContentError) return cause
+  const { code = '' } = cause as NodeJS.ErrnoException
+  const failed = cause instanceof AggregateError ? cause.errors.map(messageOf).join('; ') : messageOf(cause)
+  if (UNTRUSTED.test(code)) {
+    return new ContentError(`${host}: its certificate is not accepted: ${failed}`, 'few', { cause })
+  }
+  return new ContentError(`${host}: ${failed}`, 'backOff', { cause })
 }

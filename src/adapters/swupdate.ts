@@ -1,11 +1,9 @@
-import { constants, open } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { Socket } from 'node:net'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import { AgentError, ProcessError } from '../domain/errors.ts'
+import { AgentError, messageOf, ProcessError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Installer, Log } from '../ports.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
@@ -18,6 +16,8 @@ export interface SwupdateOptions {
   readonly hardware: string | undefined
   /** What `-e` selects in `sw-description` for each slot. */
   readonly selection: Readonly<Record<SlotName, string>>
+  /** Block device or file of each slot, where it is known. */
+  readonly device: Readonly<Record<SlotName, string | undefined>>
 }
 
 /** The lines that SWUpdate prints for every failure, and that say nothing. */
@@ -44,6 +44,7 @@ export class Swupdate implements Installer {
       const fifo = join(folder, 'bundle')
       await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
       await this.#stream(bundle, { fifo, folder, into, lowest }, signal)
+      await this.#sync(into, signal)
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
@@ -100,6 +101,24 @@ export class Swupdate implements Installer {
     }
   }
 
+  /**
+   * SWUpdate ends with the image in the page cache: activated then, a slot would start with holes in it after a power cut.
+   * sync(1) is for whatever else the bundle has written; it does not make the disk itself flush, which fsync of the slot does.
+   */
+  async #sync(into: SlotName, signal: AbortSignal): Promise<void> {
+    await run(['sync'], { signal, code: 'SLOT' })
+    const device = this.#options.device[into]
+    if (device === undefined) return
+    try {
+      const file = await open(device, 'r+')
+      await file.sync().finally(() => file.close())
+    } catch (cause) {
+      throw new AgentError('SLOT', `slot ${into} (${device}) cannot be written to the disk: ${messageOf(cause)}`, {
+        cause,
+      })
+    }
+  }
+
   /** SWUpdate's own words go to the log; its errors are kept for the report. */
   async #readLines(lines: AsyncIterable<unknown>, errors: string[]): Promise<void> {
     for await (const line of lines) {
@@ -142,53 +161,53 @@ function failure(
 
 /** Writes `bundle` to the FIFO, to its end or until nobody reads any more. */
 async function feed(bundle: AsyncIterator<Buffer>, fifo: string, readerGone: AbortSignal): Promise<void> {
-  const fd = await openForWriting(fifo, readerGone)
-  if (fd === undefined) return
-  const socket = new Socket({ fd, readable: false, writable: true })
-  // A reader that refuses the bundle closes early; its exit code says why.
-  socket.on('error', () => {})
-  const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
+  const file = await openForWriting(fifo, readerGone)
+  if (!file) return
   try {
-    while (!socket.destroyed && !readerGone.aborted) {
-      const { done, value } = await bundle.next()
-      if (done) {
-        socket.end()
-        return
+    for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
+      if (readerGone.aborted) return
+      // Waits in a thread for the reader, a whole piece at a time: a non-blocking pipe wakes us up for each 64 KiB.
+      for (let done = 0; done < next.value.length; ) {
+        done += (await file.write(next.value, done)).bytesWritten
       }
-      if (!socket.write(value)) await drained(socket, readerGone)
     }
-    socket.destroy()
   } catch (error) {
-    socket.destroy()
-    throw error
+    // A reader that refuses the bundle closes early; its exit code says why.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
   } finally {
-    await closed
+    await file.close()
   }
 }
 
-const drained = (socket: Socket, readerGone: AbortSignal): Promise<void> =>
-  new Promise(resolve => {
-    const done = (): void => {
-      socket.off('drain', done).off('close', done)
-      readerGone.removeEventListener('abort', done)
-      resolve()
-    }
-    if (socket.destroyed || readerGone.aborted) return resolve()
-    socket.on('drain', done).on('close', done)
-    readerGone.addEventListener('abort', done)
-  })
-
-const openFile = promisify(open)
-
-/** Without blocking a thread on a reader that may never come (fifo(7): ENXIO while nobody reads). */
-async function openForWriting(fifo: string, readerGone: AbortSignal): Promise<number | undefined> {
+/** Without a thread that waits for a reader which may never come (fifo(7): ENXIO while nobody reads). */
+async function openForWriting(fifo: string, readerGone: AbortSignal): Promise<FileHandle | undefined> {
   while (!readerGone.aborted) {
     try {
-      return await openFile(fifo, constants.O_WRONLY | constants.O_NONBLOCK)
+      const probe = await open(fifo, constants.O_WRONLY | constants.O_NONBLOCK)
+      try {
+        return await openBlocking(fifo, readerGone)
+      } finally {
+        await probe.close()
+      }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error
       await sleep(5)
     }
   }
   return undefined
+}
+
+/** There is a reader; should it go before the second open, somebody else has to read for a moment. */
+async function openBlocking(fifo: string, readerGone: AbortSignal): Promise<FileHandle> {
+  let over = false
+  const rescue = async (): Promise<void> => {
+    for (; !over; await sleep(5)) await (await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK)).close()
+  }
+  readerGone.addEventListener('abort', rescue, { once: true })
+  try {
+    return await open(fifo, constants.O_WRONLY)
+  } finally {
+    over = true
+    readerGone.removeEventListener('abort', rescue)
+  }
 }

@@ -44,13 +44,18 @@ export class ProcessError extends AgentError {
   }
 }
 
+/**
+ * `backOff`: the way there has a bad moment, ask again for as long as there is time. `few`: looks like a mistake that a
+ * person must mend, but may pass. `never`: asking again cannot help. A number: the server's wish, in milliseconds.
+ */
+export type Retry = 'backOff' | 'few' | 'never' | number
+
 /** One GET that did not give what it should. */
 export class ContentError extends AgentError {
   override readonly name = 'ContentError'
-  /** `never`: asking again cannot help. A number: the server's wish, in milliseconds. */
-  readonly retry: 'backOff' | 'never' | number
+  readonly retry: Retry
 
-  constructor(message: string, retry: 'backOff' | 'never' | number, options?: ErrorOptions) {
+  constructor(message: string, retry: Retry, options?: ErrorOptions) {
     super('DOWNLOAD_FAILED', message, options)
     this.retry = retry
   }

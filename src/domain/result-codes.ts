@@ -118,6 +118,7 @@ export const EXTENDED_RESULT_CODE = {
   COMPATIBILITY: own(0x13),
   REPLACED: own(0x14),
   DOWNGRADE: own(0x15),
+  SLOT: own(0x1e),
   INTERNAL: own(0xff),
 } as const
 

@@ -7,7 +7,7 @@ export const WITHHELD_BYTES = 64 * 1024
 
 /**
  * The same bytes, but the last `WITHHELD_BYTES` only once size and SHA-256 of the whole file match the signed manifest. A
- * reader therefore never sees the end of a wrong file. Errors, thrown before the end is released: AgentError `FILE_SIZE`
+ * reader therefore never sees the end of a wrong file. A piece is good only until the next one is asked for. Errors, thrown before the end is released: AgentError `FILE_SIZE`
  * (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
  */
 export function gate(bytes: AsyncIterable<Buffer>, file: FileEntity): Verified<AsyncIterable<Buffer>> {
@@ -25,20 +25,22 @@ export function gateSelfSigned(bytes: AsyncIterable<Buffer>, file: ExpectedFile)
 async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGenerator<Buffer> {
   const { sizeInBytes = Number.POSITIVE_INFINITY, sha256 } = file
   const hash = createHash('sha256')
-  const held: Buffer[] = []
+  // Pieces are used over and over by who gives them: what is withheld has to be a copy.
+  const held = Buffer.allocUnsafeSlow(WITHHELD_BYTES)
   let heldBytes = 0
   let seen = 0
-  for await (const chunk of bytes) {
-    seen += chunk.length
+  for await (const piece of bytes) {
+    seen += piece.length
     if (seen > sizeInBytes) throw wrongSize(file, `has more than the ${sizeInBytes} bytes that were ordered`)
-    hash.update(chunk)
-    held.push(chunk)
-    heldBytes += chunk.length
-    for (let first = held[0]; first && heldBytes - first.length >= WITHHELD_BYTES; first = held[0]) {
-      held.shift()
-      heldBytes -= first.length
-      yield first
-    }
+    hash.update(piece)
+    const released = Math.max(0, heldBytes + piece.length - WITHHELD_BYTES)
+    const fromHeld = Math.min(released, heldBytes)
+    if (fromHeld > 0) yield held.subarray(0, fromHeld)
+    held.copyWithin(0, fromHeld, heldBytes)
+    heldBytes -= fromHeld
+    const direct = released - fromHeld
+    if (direct > 0) yield piece.subarray(0, direct)
+    heldBytes += piece.copy(held, heldBytes, direct)
   }
   if (seen !== sizeInBytes && file.sizeInBytes !== undefined) {
     throw wrongSize(file, `ended after ${seen} of ${sizeInBytes} bytes`)
@@ -46,7 +48,7 @@ async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGe
   if (sha256 && !hash.digest().equals(sha256)) {
     throw new AgentError('FILE_HASH', `${file.fileName}: its SHA-256 is not the one ordered; nothing was activated`)
   }
-  yield* held
+  yield held.subarray(0, heldBytes)
 }
 
 const wrongSize = (file: ExpectedFile, what: string): AgentError =>
@@ -55,6 +57,6 @@ const wrongSize = (file: ExpectedFile, what: string): AgentError =>
 /** A whole small file, in memory. Errors: as `gate`. */
 export async function gateWhole(bytes: AsyncIterable<Buffer>, file: FileEntity): Promise<Verified<Buffer>> {
   const chunks: Buffer[] = []
-  for await (const chunk of gate(bytes, file)) chunks.push(chunk)
+  for await (const piece of gate(bytes, file)) chunks.push(Buffer.from(piece))
   return Buffer.concat(chunks) as Buffer as Verified<Buffer>
 }

@@ -1,5 +1,5 @@
 import { AgentError, ContentError } from '../domain/errors.ts'
-import type { Clock, Content, Log } from '../ports.ts'
+import type { Clock, Content, ContentPart, Log } from '../ports.ts'
 import { backOff } from './back-off.ts'
 
 export interface FetchOptions {
@@ -17,9 +17,13 @@ export interface FileToFetch {
   readonly onSize?: (size: number) => void
 }
 
+/** Failures in a row without a single byte, of the kind that looks like a mistake: with back-off, about a quarter of an hour. */
+export const FEW = 10
+
 /**
- * The bytes of a file, first to last, in order; the reader sets the pace. A connection that breaks is resumed at the exact
- * byte for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
+ * The bytes of a file, first to last, in order; the reader sets the pace, and a piece is good only until the next one is
+ * asked for. The next range is asked for while the one before it comes in. A connection that breaks is resumed at the exact
+ * byte, however often, for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
  * Errors: AgentError `DOWNLOAD_FAILED`, `FILE_SIZE` (the server names another size), `TIMED_OUT`.
  */
 export async function* fetchFile(
@@ -36,50 +40,75 @@ export async function* fetchFile(
   if (expected !== undefined) onSize?.(expected)
   while (offset < size) {
     const before = offset
-    let pause = 0
-    // Ends this GET whatever happens: an answer that nobody reads on would keep its connection for ever.
-    const over = new AbortController()
+    // Ends what was asked for ahead, and the connection with it, when the fetch ends early.
+    const early = new AbortController()
     try {
-      const last = Math.min(offset + options.rangeBytes, size) - 1
-      const part = await content.get(url, { first: offset, last }, AbortSignal.any([signal, over.signal]))
-      if (size === Number.POSITIVE_INFINITY) {
-        if (part.total === undefined) throw new ContentError('the server does not say how long the file is', 'never')
-        size = part.total
-        onSize?.(size)
-      }
-      if (part.total !== undefined && part.total !== size) {
-        throw new AgentError('FILE_SIZE', `the server has ${part.total} bytes, ordered were ${size}`)
-      }
-      if (etag !== undefined && part.etag !== undefined && part.etag !== etag) {
-        throw new ContentError('the file on the server changed during the download', 'never')
-      }
-      etag ??= part.etag
-      let at = part.first
-      for await (const chunk of part.body) {
-        const fresh = at < offset ? chunk.subarray(offset - at) : chunk
-        at += chunk.length
-        if (fresh.length === 0) continue
-        offset += fresh.length
-        yield fresh
+      for await (const bytes of fromHere(AbortSignal.any([signal, early.signal]))) {
+        offset += bytes.length
+        yield bytes
         if (clock.monotonic() > deadline) throw new AgentError('TIMED_OUT', tooLong(offset, size, options.timeout))
       }
-      if (offset <= Math.min(last, size - 1))
-        throw new ContentError(`the connection ended at byte ${offset}`, 'backOff')
-      failures = 0
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof ContentError) || error.retry === 'never') throw error
       failures = offset > before ? 1 : failures + 1
-      pause = Math.max(backOff(failures, clock), typeof error.retry === 'number' ? error.retry : 0)
+      if (error.retry === 'few' && failures >= FEW) throw error
+      const pause = Math.max(backOff(failures, clock), typeof error.retry === 'number' ? error.retry : 0)
       if (clock.monotonic() + pause > deadline) {
         const message = `${tooLong(offset, size, options.timeout)}; last: ${error.message}`
         throw new AgentError('TIMED_OUT', message, { cause: error })
       }
       log.warn('fetch.interrupted', { offset, size, why: error.message, retryInMs: Math.round(pause) })
+      await clock.sleep(pause, signal)
     } finally {
-      over.abort()
+      early.abort()
     }
-    if (pause > 0) await clock.sleep(pause, signal)
+  }
+
+  /** From `offset` on, range by range, until something goes wrong. */
+  async function* fromHere(stop: AbortSignal): AsyncGenerator<Buffer> {
+    let ahead: Promise<ContentPart> | undefined
+    for (let at = offset; at < size; ) {
+      const asked = { first: at, last: Math.min(at + options.rangeBytes, size) - 1 }
+      const part = await (ahead ?? ask(asked.first, asked.last))
+      check(part)
+      ahead = undefined
+      // The whole file where a range was asked for: this server has no ranges, the next answer would be the same again.
+      if (part.last === asked.last && part.last < size - 1) {
+        ahead = ask(part.last + 1, Math.min(part.last + options.rangeBytes, size - 1))
+      }
+      let place = part.first
+      for await (const bytes of part.body) {
+        const fresh = place < at ? bytes.subarray(at - place) : bytes
+        place += bytes.length
+        if (fresh.length === 0) continue
+        at += fresh.length
+        yield fresh
+      }
+      if (at <= Math.min(asked.last, size - 1)) throw new ContentError(`the connection ended at byte ${at}`, 'backOff')
+    }
+
+    function ask(first: number, last: number): Promise<ContentPart> {
+      const asked = content.get(url, { first, last, ...(etag === undefined ? {} : { etag }) }, stop)
+      // One that is asked for ahead may be given up before anybody looks at it.
+      asked.catch(() => {})
+      return asked
+    }
+  }
+
+  function check(part: ContentPart): void {
+    if (etag !== undefined && part.etag !== undefined && part.etag !== etag) {
+      throw new ContentError('the file on the server changed during the download', 'never')
+    }
+    if (size === Number.POSITIVE_INFINITY) {
+      if (part.total === undefined) throw new ContentError('the server does not say how long the file is', 'never')
+      size = part.total
+      onSize?.(size)
+    }
+    if (part.total !== undefined && part.total !== size) {
+      throw new AgentError('FILE_SIZE', `the server has ${part.total} bytes, ordered were ${size}`)
+    }
+    etag ??= part.etag
   }
 }
 

@@ -41,6 +41,12 @@ test('a hub of which no address answers: the error says what was tried', async t
 
 test('a content server of which no address answers: the error says what was tried', async t => {
   withTwoAddresses(t)
-  const content = new HttpContent({ ca: undefined, stall: 10_000 })
+  const content = new HttpContent({
+    ca: undefined,
+    stall: 10_000,
+    httpProxy: undefined,
+    httpsProxy: undefined,
+    noProxy: [],
+  })
   await assert.rejects(content.get('https://localhost:1/file', { first: 0, last: 1 }, signal), namesBoth)
 })

@@ -20,7 +20,7 @@ async function* chunked(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
 async function through(source: AsyncIterable<Buffer>, good: Buffer) {
   const seen: Buffer[] = []
   try {
-    for await (const chunk of gate(source, entity(good))) seen.push(chunk)
+    for await (const chunk of gate(source, entity(good))) seen.push(Buffer.from(chunk))
     return { seen: Buffer.concat(seen), code: undefined }
   } catch (error) {
     return { seen: Buffer.concat(seen), code: (error as { code?: string }).code }

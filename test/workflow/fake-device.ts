@@ -332,7 +332,7 @@ export class FakeDevice {
       for (let at = first; at <= last && at < (file as Buffer).length; at += 32_768)
         yield (file as Buffer).subarray(at, Math.min(at + 32_768, last + 1, (file as Buffer).length))
     }
-    return { first, total: file.length, etag: '"1"', body: body() }
+    return { first, last: Math.min(last, file.length - 1), total: file.length, etag: '"1"', body: body() }
   }
 
   async #install(bundle: AsyncIterable<Buffer>, into: SlotName, signal: AbortSignal): Promise<void> {
@@ -343,7 +343,7 @@ export class FakeDevice {
     const chunks: Buffer[] = []
     for await (const chunk of bundle) {
       signal.throwIfAborted()
-      chunks.push(chunk)
+      chunks.push(Buffer.from(chunk))
     }
     const [head] = Buffer.concat(chunks).toString('latin1').split('\n')
     this.slots[into] = JSON.parse(head ?? '')

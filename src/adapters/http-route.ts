@@ -1,0 +1,132 @@
+import net, { type Socket } from 'node:net'
+import tls from 'node:tls'
+import { type OpenSocket, type Received, SOCKET_BUFFER } from './http-connection.ts'
+
+/** How to get to the servers. */
+export interface NetworkOptions {
+  /** PEM text of a further certificate authority. */
+  readonly ca: string | undefined
+  /** `http://[user:password@]host[:port]`, for http and for https URLs. */
+  readonly httpProxy: string | undefined
+  readonly httpsProxy: string | undefined
+  /** Names that are reached without a proxy: `example.com` and all below it, `host:port`, or `*`. */
+  readonly noProxy: readonly string[]
+}
+
+export interface Route {
+  /** Equal where one connection can serve both. */
+  readonly key: string
+  /** What to ask for on this connection (RFC 9112, chapter 3.2), and further header lines. */
+  readonly target: string
+  readonly fields: readonly string[]
+  open(signal: AbortSignal): Promise<OpenSocket>
+}
+
+const PROXY_PATIENCE = 30_000
+
+/** Of an http or https URL. */
+export function routeTo(url: URL, options: NetworkOptions): Route {
+  const secure = url.protocol === 'https:'
+  const proxy = proxyFor(url, options)
+  const target = `${url.pathname}${url.search}`
+  if (!proxy) {
+    const place = addressOf(url)
+    const open: OpenSocket = received => {
+      const onread = reading(received)
+      return secure
+        ? tls.connect({ ...place, ...security(url, options.ca), onread } as tls.ConnectionOptions)
+        : net.connect({ ...place, onread })
+    }
+    return { key: url.origin, target, fields: credentials('Authorization', url), open: async () => open }
+  }
+  const toProxy = credentials('Proxy-Authorization', proxy)
+  if (!secure) {
+    return {
+      key: proxy.href,
+      target: `${url.origin}${target}`,
+      fields: [...credentials('Authorization', url), ...toProxy],
+      open: async () => received => net.connect({ ...addressOf(proxy), onread: reading(received) }),
+    }
+  }
+  return {
+    key: `${proxy.href} ${url.origin}`,
+    target,
+    fields: credentials('Authorization', url),
+    async open(signal) {
+      const socket = await tunnel(proxy, url, toProxy, signal)
+      return received => withoutOwnBuffer(tls.connect({ socket, ...security(url, options.ca) }), received)
+    },
+  }
+}
+
+export function proxyFor(url: URL, { httpProxy, httpsProxy, noProxy }: NetworkOptions): URL | undefined {
+  const proxy = url.protocol === 'https:' ? httpsProxy : httpProxy
+  if (proxy === undefined) return undefined
+  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80')
+  const excepted = noProxy.some(entry => {
+    const [, name, only] = /^\*?\.?(.*?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? []
+    if (only !== undefined && only !== port) return false
+    return entry === '*' || host === name || (name !== '' && host.endsWith(`.${name}`))
+  })
+  return excepted ? undefined : new URL(proxy)
+}
+
+const addressOf = (url: URL) => ({
+  host: url.hostname.replace(/^\[|\]$/g, ''),
+  port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
+  // Not every network with IPv6 addresses has IPv6 (RFC 8305).
+  autoSelectFamily: true,
+})
+
+const security = (url: URL, ca: string | undefined): tls.ConnectionOptions => ({
+  ...(net.isIP(addressOf(url).host) ? {} : { servername: url.hostname }),
+  ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] }),
+})
+
+/** One buffer for the life of the socket; missing from the types of `tls.connect`, which passes it on. */
+const reading = (received: Received) => ({
+  buffer: Buffer.allocUnsafeSlow(SOCKET_BUFFER),
+  callback: (length: number, buffer: Uint8Array) => received(buffer as Buffer, length),
+})
+
+function withoutOwnBuffer(socket: Socket, received: Received): Socket {
+  return socket.on('data', bytes => {
+    if (!received(bytes, bytes.length)) socket.pause()
+  })
+}
+
+const credentials = (field: string, { username, password }: URL): string[] => {
+  if (!username) return []
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return [`${field}: Basic ${Buffer.from(pair).toString('base64')}`]
+}
+
+/** A connection through the proxy (RFC 9110, chapter 9.3.6). */
+function tunnel(proxy: URL, { hostname, port }: URL, fields: readonly string[], signal: AbortSignal): Promise<Socket> {
+  const authority = `${hostname}:${port || 443}`
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(addressOf(proxy))
+    const fail = (error: Error): void => {
+      socket.destroy()
+      reject(error)
+    }
+    const abort = (): void => fail(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    socket.setTimeout(PROXY_PATIENCE, () => fail(new Error(`no answer of the proxy within ${PROXY_PATIENCE / 1000} s`)))
+    socket.once('error', fail).once('close', () => fail(new Error('the proxy closed the connection')))
+    let head = ''
+    socket.on('data', bytes => {
+      head += bytes.toString('latin1')
+      if (!head.includes('\r\n\r\n') && head.length < 16_384) return
+      const status = /^HTTP\/1\.[01] (\d{3})[^\r]*\r\n[\s\S]*\r\n\r\n$|^HTTP\/1\.[01] (\d{3})[^\r]*\r\n\r\n$/.exec(head)
+      const code = status?.[1] ?? status?.[2]
+      if (!code?.startsWith('2')) return fail(new Error(`the proxy answered ${code ?? 'something that is not HTTP'}`))
+      signal.removeEventListener('abort', abort)
+      socket.setTimeout(0).removeAllListeners()
+      resolve(socket)
+    })
+    if (signal.aborted) abort()
+    else socket.write([`CONNECT ${authority} HTTP/1.1`, `Host: ${authority}`, ...fields, '', ''].join('\r\n'), 'latin1')
+  })
+}
