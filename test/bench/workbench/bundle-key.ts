@@ -8,15 +8,18 @@ export interface BundleSigner {
   readonly key: string
 }
 
+/** As `openssl ca` takes it. */
+const LONG_AGO = '20200101000000Z'
+
 /** Opens the signer kept under `stateDir`, made at the first call; another `name` is another signer. */
-export async function openBundleSigner(stateDir: string, name = 'bundle'): Promise<BundleSigner> {
+export async function openBundleSigner(stateDir: string, name = 'bundle', from = LONG_AGO): Promise<BundleSigner> {
   const home = join(stateDir, `${name}-signer`)
   const signer = { certificate: join(home, 'cert.pem'), key: join(home, 'key.pem') }
   if (await exists(signer.certificate)) return signer
   await mkdir(stateDir, { recursive: true, mode: 0o700 })
   const dir = await mkdtemp(join(stateDir, 'new-'))
   try {
-    await makeSigner(dir, name)
+    await makeSigner(dir, name, from)
     // Several processes may be here at once: a folder cannot replace one with content, so the first one stays.
     await rename(dir, home)
   } catch (error) {
@@ -31,7 +34,7 @@ export async function openBundleSigner(stateDir: string, name = 'bundle'): Promi
  * A board without a clock may believe to be years back, and a certificate that is "not yet valid" there reads as a wrong
  * signature: the certificate begins long before any image. SWUpdate wants extended key usage emailProtection.
  */
-async function makeSigner(dir: string, name: string): Promise<void> {
+async function makeSigner(dir: string, name: string, from: string): Promise<void> {
   const run = (...args: string[]) => runProgram(['openssl', ...args], { cwd: dir })
   await run('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', 'key.pem')
   await run('req', '-new', '-key', 'key.pem', '-subj', `/CN=workbench ${name} signer`, '-out', 'request.pem')
@@ -48,7 +51,7 @@ async function makeSigner(dir: string, name: string): Promise<void> {
   await run(
     ...['ca', '-batch', '-notext', '-selfsign', '-config', 'extensions', '-extensions', 'signer'],
     ...['-in', 'request.pem', '-keyfile', 'key.pem', '-out', 'cert.pem'],
-    ...['-startdate', '20200101000000Z', '-enddate', '20491231235959Z'],
+    ...['-startdate', from, '-enddate', '20491231235959Z'],
   )
 }
 
