@@ -206,6 +206,10 @@ function failure({ host }: URL, cause: unknown): ContentError {
   if (cause instanceof ContentError) return cause
   const { code = '' } = cause as NodeJS.ErrnoException
   const failed = cause instanceof AggregateError ? cause.errors.map(messageOf).join('; ') : messageOf(cause)
+  if (code === 'CERT_NOT_YET_VALID') {
+    const clock = `this device's clock says ${new Date().toISOString().slice(0, 19)}: waiting for time synchronisation`
+    return new ContentError(`${host}: its certificate is not valid yet, and ${clock}`, 'backOff', { cause })
+  }
   if (UNTRUSTED.test(code)) {
     return new ContentError(`${host}: its certificate is not accepted: ${failed}`, 'few', { cause })
   }

@@ -49,18 +49,25 @@ export async function fetchSmall(
 }
 
 async function whole(content: Content, url: string, maxBytes: number, signal: AbortSignal): Promise<Buffer> {
-  const part = await content.get(url, { first: 0, last: maxBytes - 1 }, signal)
+  const leave = new AbortController()
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of part.body) {
-    signal.throwIfAborted()
-    size += chunk.length
-    if (size > maxBytes) break
-    chunks.push(chunk)
+  try {
+    const either = AbortSignal.any([signal, leave.signal])
+    const part = await content.get(url, { first: 0, last: maxBytes - 1 }, either)
+    if ((part.total ?? 0) > maxBytes) throw tooLarge(maxBytes)
+    for await (const chunk of part.body) {
+      signal.throwIfAborted()
+      size += chunk.length
+      if (size > maxBytes) throw tooLarge(maxBytes)
+      chunks.push(Buffer.from(chunk))
+    }
+    if (size < (part.total ?? 0)) throw new ContentError('the connection ended early', 'backOff')
+  } finally {
+    // A body that is not read to its end would keep its connection for ever.
+    leave.abort()
   }
-  if (size > maxBytes || (part.total ?? 0) > maxBytes) {
-    throw new AgentError('FILE_SIZE', `is larger than ${maxBytes} bytes`)
-  }
-  if (part.total !== undefined && size < part.total) throw new ContentError('the connection ended early', 'backOff')
   return Buffer.concat(chunks)
 }
+
+const tooLarge = (maxBytes: number): AgentError => new AgentError('FILE_SIZE', `is larger than ${maxBytes} bytes`)

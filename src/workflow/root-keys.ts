@@ -29,6 +29,8 @@ export class RootKeys {
   readonly #anchors: Anchors
   /** `undefined`: not looked at yet. */
   #stored: RootKeyPackage | 'none' | 'unusable' | undefined
+  /** What counts is on the disk too. */
+  #saved = true
 
   constructor(ports: Needed, anchors: Anchors) {
     this.#ports = ports
@@ -71,17 +73,19 @@ export class RootKeys {
     const age = typeof this.#stored === 'object' ? compareAge(this.#stored, next) : 'newer'
     if (age === 'older')
       throw new AgentError('PACKAGE_OLDER', 'rootKeyPackage: is older than the one this device knows')
-    if (age === 'same') return this.#known([EXTENDED_RESULT_CODE.PACKAGE_UNCHANGED])
+    if (age === 'same' && this.#saved) return this.#known([EXTENDED_RESULT_CODE.PACKAGE_UNCHANGED])
     return this.#take(next, bytes)
   }
 
   async #take(next: RootKeyPackage, bytes: Buffer): Promise<Keys> {
     const { keyStore, log } = this.#ports
     this.#stored = next
+    this.#saved = false
     const { version, disabledRootKeys, disabledSigningKeys } = next
     log.info('root-keys.changed', { version, disabledRootKeys, disabledSigningKeys: disabledSigningKeys.length })
     try {
       await keyStore.write(bytes)
+      this.#saved = true
       return this.#known([EXTENDED_RESULT_CODE.PACKAGE_CHANGED])
     } catch (error) {
       if (!(error instanceof AgentError)) throw error
