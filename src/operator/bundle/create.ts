@@ -84,7 +84,7 @@ export async function createBundle(path: string, source: BundleSource, signer: S
 }
 
 async function sign(file: string, { certificate, key }: Signer): Promise<void> {
-  for (const needed of [certificate, key]) await readable(needed)
+  for (const needed of [certificate, key]) await pem(needed)
   await runProgram([
     ...(['openssl', 'cms', '-sign', '-in', file, '-out', `${file}.sig`, '-signer', certificate] as const),
     ...['-inkey', key, '-outform', 'DER', '-nosmimecap', '-binary', '-md', 'sha256'],
@@ -159,6 +159,19 @@ async function* archive(files: readonly Payload[]): AsyncGenerator<Buffer> {
     written += header.length + file.size + end.length
   }
   yield cpioTrailer(written)
+}
+
+/** openssl takes minutes to find out that a large file is neither. */
+async function pem(path: string): Promise<void> {
+  await readable(path)
+  const head = Buffer.alloc(65_536)
+  const file = await open(path)
+  try {
+    await file.read(head)
+  } finally {
+    await file.close()
+  }
+  if (!head.includes('-----BEGIN ')) throw new Failure(EXIT.usage, `${path} is not a PEM file`)
 }
 
 async function readable(path: string): Promise<void> {
