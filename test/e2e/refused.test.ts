@@ -51,13 +51,13 @@ const signature: Case[] = [
     name: 'no signature',
     deploy: { signature: null },
     code: '80300001',
-    details: /updateManifestSignature is missing/,
+    details: /updateManifestSignature: is missing/,
   },
   {
     name: 'empty signature',
     deploy: { signature: '' },
     code: '80300001',
-    details: /updateManifestSignature is missing/,
+    details: /updateManifestSignature: is missing/,
   },
   {
     name: 'manifest changed after signing',
