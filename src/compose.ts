@@ -70,7 +70,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
         certificate: swupdate.certificate,
         hardware: swupdate.hardware,
         selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
-        device: { a: slots.a?.device, b: slots.b?.device },
+        device: { a: slots.a?.device ?? '/dev/pi-adu/a', b: slots.b?.device ?? '/dev/pi-adu/b' },
       },
       log,
     ),

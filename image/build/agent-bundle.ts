@@ -1,7 +1,7 @@
 import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { build, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { repositoryRoot } from './repository.ts'
 
 /** The agent's program in its folder. */
@@ -29,18 +29,12 @@ const withoutWebSocket: Plugin = {
   },
 }
 
-/**
- * Builds the agent into `folder`: the program, its package.json, and node_modules with what stays beside it. `onoff` comes
- * without its native part, which belongs to one architecture and one Node: see `buildNative`. Returns the program's bytes.
- */
-export async function buildAgent(folder: string): Promise<number> {
-  const root = repositoryRoot()
-  await rm(folder, { recursive: true, force: true })
-  await mkdir(folder, { recursive: true })
-  await build({
-    absWorkingDir: root,
-    entryPoints: [join(root, 'src/main.ts')],
-    outfile: join(folder, PROGRAM),
+/** One lean file of a program that uses the device SDK. */
+export function bundleOptions(entry: string, outfile: string): BuildOptions {
+  return {
+    absWorkingDir: repositoryRoot(),
+    entryPoints: [entry],
+    outfile,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -57,7 +51,18 @@ export async function buildAgent(folder: string): Promise<number> {
       js: "import{createRequire as __require}from'node:module';const require=__require(import.meta.url),__filename=import.meta.filename,__dirname=import.meta.dirname;",
     },
     logLevel: 'warning',
-  })
+  }
+}
+
+/**
+ * Builds the agent into `folder`: the program, its package.json, and node_modules with what stays beside it. `onoff` comes
+ * without its native part, which belongs to one architecture and one Node: see `buildNative`. Returns the program's bytes.
+ */
+export async function buildAgent(folder: string): Promise<number> {
+  const root = repositoryRoot()
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true })
+  await build(bundleOptions(join(root, 'src/main.ts'), join(folder, PROGRAM)))
   const { name, version, license, optionalDependencies } = JSON.parse(
     await readFile(join(root, 'package.json'), 'utf8'),
   )

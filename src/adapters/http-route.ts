@@ -4,7 +4,7 @@ import { type OpenSocket, type Received, SOCKET_BUFFER } from './http-connection
 
 /** How to get to the servers. */
 export interface NetworkOptions {
-  /** PEM text of a further certificate authority. */
+  /** PEM text of further certificate authorities. */
   readonly ca: string | undefined
   /** `http://[user:password@]host[:port]`, for http and for https URLs. */
   readonly httpProxy: string | undefined
@@ -25,7 +25,7 @@ export interface Route {
 const PROXY_PATIENCE = 30_000
 
 /** Of an http or https URL. */
-export function routeTo(url: URL, options: NetworkOptions): Route {
+export function routeTo(url: URL, options: NetworkOptions, trusted: TrustedStore): Route {
   const secure = url.protocol === 'https:'
   const proxy = proxyFor(url, options)
   const target = `${url.pathname}${url.search}`
@@ -34,7 +34,7 @@ export function routeTo(url: URL, options: NetworkOptions): Route {
     const open: OpenSocket = received => {
       const onread = reading(received)
       return secure
-        ? tls.connect({ ...place, ...security(url, options.ca), onread } as tls.ConnectionOptions)
+        ? tls.connect({ ...place, ...security(url, trusted), onread } as tls.ConnectionOptions)
         : net.connect({ ...place, onread })
     }
     return { key: url.origin, target, fields: credentials('Authorization', url), open: async () => open }
@@ -54,7 +54,7 @@ export function routeTo(url: URL, options: NetworkOptions): Route {
     fields: credentials('Authorization', url),
     async open(signal) {
       const socket = await tunnel(proxy, url, toProxy, signal)
-      return received => withoutOwnBuffer(tls.connect({ socket, ...security(url, options.ca) }), received)
+      return received => withoutOwnBuffer(tls.connect({ socket, ...security(url, trusted) }), received)
     },
   }
 }
@@ -79,10 +79,24 @@ const addressOf = (url: URL) => ({
   autoSelectFamily: true,
 })
 
-const security = (url: URL, ca: string | undefined): tls.ConnectionOptions => ({
-  ...(net.isIP(addressOf(url).host) ? {} : { servername: url.hostname }),
-  ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] }),
-})
+/** The authorities that servers are believed by; made on first use, once: to read them all takes longer than to connect. */
+export type TrustedStore = () => tls.SecureContext | undefined
+
+export function trustedStore(ca: string | undefined): TrustedStore {
+  let context: tls.SecureContext | undefined
+  return () => {
+    if (ca !== undefined) context ??= tls.createSecureContext({ ca: [...tls.rootCertificates, ca] })
+    return context
+  }
+}
+
+function security(url: URL, trusted: TrustedStore): tls.ConnectionOptions {
+  const secureContext = trusted()
+  return {
+    ...(net.isIP(addressOf(url).host) ? {} : { servername: url.hostname }),
+    ...(secureContext === undefined ? {} : { secureContext }),
+  }
+}
 
 /** One buffer for the life of the socket; missing from the types of `tls.connect`, which passes it on. */
 const reading = (received: Received) => ({

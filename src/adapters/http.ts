@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { ContentError, messageOf } from '../domain/errors.ts'
 import type { Content, ContentPart, ContentRange } from '../ports.ts'
 import { type Answer, HttpConnection, Unanswered } from './http-connection.ts'
-import { type NetworkOptions, type Route, routeTo } from './http-route.ts'
+import { type NetworkOptions, type Route, routeTo, type TrustedStore, trustedStore } from './http-route.ts'
 
 export interface HttpOptions extends NetworkOptions {
   /** Milliseconds without a single byte, while one is waited for. */
@@ -30,6 +30,7 @@ interface Kept {
 /** Content over HTTP/1.1: one kept-alive connection to a host for each file that is being read. */
 export class HttpContent implements Content {
   readonly #options: HttpOptions
+  readonly #trusted: TrustedStore
   readonly #kept = new Map<string, Kept[]>()
   /** Servers that end the connection after each answer: nothing is sent to them ahead of time. */
   readonly #closing = new Set<string>()
@@ -38,6 +39,7 @@ export class HttpContent implements Content {
 
   constructor(options: HttpOptions) {
     this.#options = options
+    this.#trusted = trustedStore(options.ca)
   }
 
   async get(url: string, range: ContentRange, signal: AbortSignal): Promise<ContentPart> {
@@ -63,7 +65,7 @@ export class HttpContent implements Content {
   }
 
   async #ask(url: URL, range: ContentRange, signal: AbortSignal): Promise<Answer> {
-    const route = routeTo(url, this.#options)
+    const route = routeTo(url, this.#options, this.#trusted)
     const text = requestText(url, route, range)
     try {
       for (let again = false; ; again = true) {
@@ -205,7 +207,7 @@ const UNTRUSTED = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INV
 function failure({ host }: URL, cause: unknown): ContentError {
   if (cause instanceof ContentError) return cause
   const { code = '' } = cause as NodeJS.ErrnoException
-  const failed = cause instanceof AggregateError ? cause.errors.map(messageOf).join('; ') : messageOf(cause)
+  const failed = messageOf(cause)
   if (code === 'CERT_NOT_YET_VALID') {
     const clock = `this device's clock says ${new Date().toISOString().slice(0, 19)}: waiting for time synchronisation`
     return new ContentError(`${host}: its certificate is not valid yet, and ${clock}`, 'backOff', { cause })

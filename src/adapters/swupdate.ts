@@ -16,8 +16,8 @@ export interface SwupdateOptions {
   readonly hardware: string | undefined
   /** What `-e` selects in `sw-description` for each slot. */
   readonly selection: Readonly<Record<SlotName, string>>
-  /** Block device or file of each slot, where it is known. */
-  readonly device: Readonly<Record<SlotName, string | undefined>>
+  /** Block device or file of each slot; may be missing on a board that names its slots otherwise. */
+  readonly device: Readonly<Record<SlotName, string>>
 }
 
 /** The lines that SWUpdate prints for every failure, and that say nothing. */
@@ -40,12 +40,14 @@ export class Swupdate implements Installer {
     const folder = await mkdtemp(join(tmpdir(), 'pi-adu-')).catch(cause => {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
     })
+    const rest = startedEarly(bundle[Symbol.asyncIterator]())
     try {
       const fifo = join(folder, 'bundle')
       await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
-      await this.#stream(bundle, { fifo, folder, into, lowest }, signal)
+      await this.#stream(rest, { fifo, folder, into, lowest }, signal)
       await this.#sync(into, signal)
     } finally {
+      await rest.return?.()
       await rm(folder, { recursive: true, force: true })
     }
   }
@@ -60,7 +62,7 @@ export class Swupdate implements Installer {
   }
 
   async #stream(
-    bundle: AsyncIterable<Buffer>,
+    rest: AsyncIterator<Buffer>,
     { fifo, folder, into, lowest }: { fifo: string; folder: string; into: SlotName; lowest: string | undefined },
     signal: AbortSignal,
   ) {
@@ -75,12 +77,12 @@ export class Swupdate implements Installer {
       buffer: false,
     })
     const ended = new AbortController()
-    const errors: string[] = []
-    const lines = this.#readLines(child.iterable({ from: 'all' }), errors)
+    const said = { errors: [] as string[], end: new AbortController() }
+    const lines = this.#readLines(child.iterable({ from: 'all' }), said)
+    const { errors } = said
     const result = child.finally(() => ended.abort())
-    const rest = bundle[Symbol.asyncIterator]()
     try {
-      await feed(rest, fifo, ended.signal)
+      await feed(rest, fifo, ended.signal, AbortSignal.any([ended.signal, said.end.signal]))
       const end = await result
       await lines
       signal.throwIfAborted()
@@ -96,8 +98,6 @@ export class Swupdate implements Installer {
       await lines
       signal.throwIfAborted()
       throw error
-    } finally {
-      await rest.return?.()
     }
   }
 
@@ -108,11 +108,12 @@ export class Swupdate implements Installer {
   async #sync(into: SlotName, signal: AbortSignal): Promise<void> {
     await run(['sync'], { signal, code: 'SLOT' })
     const device = this.#options.device[into]
-    if (device === undefined) return
     try {
       const file = await open(device, 'r+')
       await file.sync().finally(() => file.close())
     } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT')
+        return this.#log.warn('slot.unknown', { slot: into, device })
       throw new AgentError('SLOT', `slot ${into} (${device}) cannot be written to the disk: ${messageOf(cause)}`, {
         cause,
       })
@@ -120,16 +121,19 @@ export class Swupdate implements Installer {
   }
 
   /** SWUpdate's own words go to the log; its errors are kept for the report. */
-  async #readLines(lines: AsyncIterable<unknown>, errors: string[]): Promise<void> {
+  async #readLines(lines: AsyncIterable<unknown>, said: { errors: string[]; end: AbortController }): Promise<void> {
+    let verdict = false
     for await (const line of lines) {
       const match = /^\[(\w+) *\] : (.*)$/.exec(String(line))
       const text = match?.[2] ?? String(line)
+      if (/^SWUPDATE (successful|failed)/i.test(text)) verdict = true
+      else if (verdict && text.includes('Waiting for requests')) said.end.abort()
       if (match?.[1] === 'ERROR') {
         const bare = text
           .replace(/^SWUPDATE failed \[\d+\] /, '')
           .replace(/^ERROR *(\S+ )?: /, '')
           .trim()
-        errors.push(bare.slice(0, 200))
+        said.errors.push(bare.slice(0, 200))
         this.#log.warn('swupdate', { line: bare })
       } else if (match?.[1] !== 'TRACE' && match?.[1] !== 'DEBUG' && !text.includes('print_registered_handlers')) {
         this.#log.debug('swupdate', { line: text.trim() })
@@ -159,18 +163,44 @@ function failure(
   )
 }
 
-/** Writes `bundle` to the FIFO, to its end or until nobody reads any more. */
-async function feed(bundle: AsyncIterator<Buffer>, fifo: string, readerGone: AbortSignal): Promise<void> {
+/** The first bytes may come while SWUpdate starts. */
+function startedEarly(bundle: AsyncIterator<Buffer>): AsyncIterator<Buffer> {
+  let first: Promise<IteratorResult<Buffer>> | undefined = bundle.next()
+  first.catch(() => {})
+  return {
+    next() {
+      const next = first ?? bundle.next()
+      first = undefined
+      return next
+    },
+    async return() {
+      await bundle.return?.()
+      return { done: true, value: undefined }
+    },
+  }
+}
+
+/** SWUpdate looks once a second whether it is done; if it is when the bundle ends, it ends at once. In milliseconds. */
+const DONE_WITHIN = 1_000
+
+/** Writes `bundle` to the FIFO, to its end or until nobody reads any more; closes it when `done` says that the reader has all. */
+async function feed(
+  bundle: AsyncIterator<Buffer>,
+  fifo: string,
+  readerGone: AbortSignal,
+  done: AbortSignal,
+): Promise<void> {
   const file = await openForWriting(fifo, readerGone)
   if (!file) return
   try {
     for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
       if (readerGone.aborted) return
       // Waits in a thread for the reader, a whole piece at a time: a non-blocking pipe wakes us up for each 64 KiB.
-      for (let done = 0; done < next.value.length; ) {
-        done += (await file.write(next.value, done)).bytesWritten
+      for (let written = 0; written < next.value.length; ) {
+        written += (await file.write(next.value, written)).bytesWritten
       }
     }
+    await sleep(DONE_WITHIN, undefined, { signal: done }).catch(() => {})
   } catch (error) {
     // A reader that refuses the bundle closes early; its exit code says why.
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error

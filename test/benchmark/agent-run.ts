@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileUrls } from '../bench/authoring/manifest.ts'
 import { writeBootEnv } from '../bench/workbench/boot-env.ts'
@@ -119,5 +118,3 @@ export async function installWithAgent(rig: Rig, payload: Payload, options: Agen
 export function order(rig: Rig, { update }: Payload): string {
   return rig.bench.deploy(DEVICE, update, { fileUrls: fileUrls(update.files, rig.content.url) })
 }
-
-export const builtAgent = (root: string): string => join(root, 'dist/src/main.js')

@@ -1,0 +1,68 @@
+import type { InstallFigures } from './agent-run.ts'
+import { CONTENDERS } from './contenders.ts'
+import type { Figures, Runner } from './figures.ts'
+import { median } from './statistics.ts'
+
+export const NAMES: Record<Runner, string> = { agent: 'pi-adu-agent', ...CONTENDERS }
+export const ORDER = ['agent', 'swupdate', 'pipe', 'staged', 'limit'] as const
+
+/** What the figures are held against. */
+const GOALS: readonly [keyof Figures, string, (value: number) => boolean][] = [
+  ['installVsSwupdate', '≤ 1.05', value => value <= 1.05],
+  ['installVsStaged', '≤ 0.77', value => value <= 0.77],
+  ['installVsLimit', '≤ 1.5', value => value <= 1.5],
+  ['writtenPerImageByte', '≤ 1.002', value => value <= 1.002],
+  ['rssIdleMB', '≤ 60', value => value <= 60],
+  ['rssPeakMB', '≤ 75', value => value <= 75],
+  ['rssPeakSmallMB', 'within 5 of the peak', () => true],
+  ['cpuVsSwupdate', '', () => true],
+  ['startVsBareSdk', '≤ 1.1', value => value <= 1.1],
+  ['fetchedPerFileByteWith10Cuts', '≤ 1.10', value => value <= 1.1],
+  ['rangedVsPlainAt50ms', '≥ 0.9', value => value >= 0.9],
+]
+
+/** RESULTS.md: from one run, nothing typed in by hand. */
+export function markdown(figures: Figures): string {
+  const { machine, runs } = figures
+  const size = `${runs.imageBytes / 2 ** 20} MiB`
+  const rows = ORDER.filter(name => runs.installs[name].length > 0).map(name => {
+    const of = (what: (run: InstallFigures) => number) => median(runs.installs[name].map(what))
+    const seconds = runs.installs[name].map(run => (run.ms / 1000).toFixed(2)).join(' ')
+    const written = of(run => run.writtenBytes) / runs.imageBytes
+    return `| ${NAMES[name]} | ${(of(run => run.ms) / 1000).toFixed(2)} | ${of(run => run.cpuSeconds).toFixed(2)} | ${written.toFixed(3)} | ${seconds} |`
+  })
+  const goals = GOALS.map(([name, goal, met]) => {
+    const value = figures[name] as number | null
+    const verdict = value === null ? 'not measured' : goal === '' ? '' : met(value) ? 'met' : 'missed'
+    return `| \`${name}\` | ${value ?? '–'} | ${goal} | ${verdict} |`
+  })
+  return `# How fast, how lean
+
+Made by \`npm run bench\` on ${machine.date}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGB} GB, ${machine.system}, Node ${machine.node},
+swupdate ${machine.swupdate}, load ${machine.load?.toFixed(1)}. Content comes over HTTPS from another process on the same machine; the slot is a file. Each
+contender starts with a slot of zeros and ends with the slot on the disk (fsync); rounds in turn. \`swupdate -d\` finds the
+server's authority in a list of its own (mount namespace), since its downloader has no option for one.
+
+![Seconds for one installation](results.svg)
+
+| image of ${size} | seconds, median | CPU seconds | bytes written per image byte | seconds, each round |
+|---|---|---|---|---|
+${rows.join('\n')}
+
+Ratios are agent by other.
+
+| figure | value | goal | |
+|---|---|---|---|
+${goals.join('\n')}
+${runs.skipped.map(line => `\n${line}\n`).join('')}`
+}
+
+/** For the terminal. */
+export function summary(figures: Figures): string {
+  const lines = GOALS.map(([name, goal, met]) => {
+    const value = figures[name] as number | null
+    const mark = value === null ? ' ' : met(value) ? '✓' : '✗'
+    return `${mark} ${name.padEnd(30)} ${String(value ?? 'not measured').padStart(8)}  ${goal}`
+  })
+  return [...lines, ...figures.runs.skipped].join('\n')
+}
