@@ -110,8 +110,7 @@ export class Agent {
     let attempt = await this.#ports.journal.read()
     let health: Observed['health'] = { state: 'unknown' }
     if (boot.trial === 'pending' && boot.booted === boot.primary) {
-      health = await this.#trial.look(this.#twin.connected, signal)
-      attempt = await this.#trial.record(attempt)
+      ;({ health, attempt } = await this.#trial.look(this.#twin.connected, attempt, signal))
     }
     const lowest = lowestVersion(this.#options.downgrade, attempt, version)
     const seen = { boot, attempt, version, goal: this.#twin.goal, health, lowest }

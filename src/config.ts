@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as v from 'valibot'
@@ -9,8 +10,10 @@ const number = (least: number, most: number) => {
   const range = `must be a number from ${least} to ${most}`
   return v.pipe(v.number(range), v.minValue(least, range), v.maxValue(most, range))
 }
-const whole = (least: number, most: number) =>
-  v.pipe(number(least, most), v.integer(`must be a whole number from ${least} to ${most}`))
+const whole = (least: number, most: number) => {
+  const range = `must be a whole number from ${least} to ${most}`
+  return v.pipe(v.number(range), v.integer(range), v.minValue(least, range), v.maxValue(most, range))
+}
 const seconds = number(0.01, 86_400)
 const flag = v.boolean('must be true or false')
 const command = v.tupleWithRest([text], text, 'must be a list: the program, then its arguments')
@@ -19,6 +22,12 @@ const section = <E extends v.ObjectEntries>(entries: E) => v.strictObject(entrie
 const base64url = v.pipe(text, v.regex(/^[\w-]+$/, 'must be base64url'))
 
 const HOST_FORMS = 'must be a host in small letters like "files.example.com" or "*.example.com", with a port or not'
+
+const MIN_ROOT_KEY_BITS = 2048
+const rootKey = v.pipe(
+  section({ kid: text, n: base64url, e: base64url }),
+  v.check(({ n, e }) => rsaBits(n, e) >= MIN_ROOT_KEY_BITS, `must be an RSA key of at least ${MIN_ROOT_KEY_BITS} bits`),
+)
 
 const slot = section({
   /** Block device or file that holds the slot. */
@@ -66,7 +75,7 @@ const piAdu = section({
   ),
   trust: v.exactOptional(
     section({
-      rootKeys: v.exactOptional(v.array(section({ kid: text, n: base64url, e: base64url })), []),
+      rootKeys: v.exactOptional(v.array(rootKey, 'must be a list'), []),
       compatibility: v.exactOptional(v.picklist(['enforce', 'warn', 'off'], 'must be enforce, warn or off'), 'enforce'),
       allowDowngrade: v.exactOptional(flag, true),
       minimumVersion: v.exactOptional(v.pipe(text, v.regex(/^\d+(\.\d+){1,3}$/, 'must be 2 to 4 numbers with dots'))),
@@ -108,9 +117,27 @@ const piAdu = section({
   ),
 })
 
+/** What is wrong with a device's connection string; undefined when nothing is. Never quotes it. */
+function connectionFlaw(data: string): string | undefined {
+  const fields = new Map(data.split(';').map(part => [part.split('=', 1)[0], part.slice(part.indexOf('=') + 1)]))
+  const missing = ['HostName', 'DeviceId', 'SharedAccessKey'].find(name => !fields.get(name))
+  if (missing) return `has no ${missing}: must be "HostName=…;DeviceId=…;SharedAccessKey=…", of the device`
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(fields.get('SharedAccessKey') ?? ''))
+    return 'has a SharedAccessKey that is no base64'
+  return undefined
+}
+
+const connectionData = v.pipe(
+  text,
+  v.rawCheck(({ dataset, addIssue }) => {
+    const flaw = dataset.typed ? connectionFlaw(dataset.value) : undefined
+    if (flaw) addIssue({ message: flaw })
+  }),
+)
+
 const connectionSource = v.variant(
   'connectionType',
-  [v.looseObject({ connectionType: v.literal('string'), connectionData: text })],
+  [v.looseObject({ connectionType: v.literal('string'), connectionData })],
   'must be "string": the only connection type that this agent has so far',
 )
 
@@ -161,7 +188,7 @@ export const DEFAULT_DOWNLOAD_MINUTES = 480
  */
 export async function readConfig(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const json = await load(file)
-  const result = v.safeParse(schema, json)
+  const result = v.safeParse(schema, json, { abortPipeEarly: true })
   if (!result.success) {
     const lines = result.issues.map(issue => `${v.getDotPath(issue) ?? 'the file'}: ${complaint(issue)}`)
     throw new ConfigError(`${file}: ${lines.join('; ')}`)
@@ -225,7 +252,21 @@ function proxies(environment: NodeJS.ProcessEnv): Proxies {
   }
 }
 
-function complaint(issue: v.BaseIssue<unknown>): string {
-  if (issue.received === 'undefined') return 'is missing'
-  return issue.message.startsWith('Invalid key') ? 'is not a setting of this agent' : issue.message
+/** The library's own words quote what it has read, which may be the key. */
+function complaint({ received, message, expected }: v.BaseIssue<unknown>): string {
+  if (received === 'undefined') return 'is missing'
+  if (message.startsWith('Invalid key')) return 'is not a setting of this agent'
+  if (!message.startsWith('Invalid')) return message
+  return expected === 'Object'
+    ? 'must be a section: { … }'
+    : `must be ${expected === 'Array' ? 'a list' : 'something else'}`
+}
+
+/** 0 when it is no key. */
+function rsaBits(n: string, e: string): number {
+  try {
+    return createPublicKey({ key: { kty: 'RSA', n, e }, format: 'jwk' }).asymmetricKeyDetails?.modulusLength ?? 0
+  } catch {
+    return 0
+  }
 }

@@ -93,7 +93,7 @@ class Connection implements HubConnection {
     this.#client = client
     this.#answerTimeout = answerTimeout
     this.#destroy = destroy
-    client.on('disconnect', (error?: Error) => this.#lose(error ? explain(error) : 'the hub closed the connection'))
+    client.on('disconnect', (ended: unknown) => this.#lose(explainEnd(ended)))
     client.on('error', (error: Error) => this.#lose(explain(error)))
   }
 
@@ -212,6 +212,12 @@ function isRejection(error: unknown): boolean {
 /** The first connection's failures all come as UnauthorizedError; only the tail of the text tells them apart (rule 1). */
 const explain = (error: unknown): string =>
   redact(messageOf(error).replace(/^mqtt\.js returned Failure on first connection \(Not authorized\): /, ''))
+
+/** The SDK wraps the error, if there is one, in an object of its own. */
+function explainEnd(ended: unknown): string {
+  const why = ended instanceof Error ? ended : (ended as { transportObj?: unknown } | undefined)?.transportObj
+  return why instanceof Error ? explain(why) : 'the connection was closed'
+}
 
 /** The SDK goes on merging into its own objects, arrays by index (rule 8), and hangs methods into them. */
 const copy = (document: unknown): unknown =>

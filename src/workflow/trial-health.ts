@@ -30,9 +30,21 @@ export class TrialHealth {
     this.#begun = ports.clock.monotonic()
   }
 
-  async look(connected: boolean, signal: AbortSignal): Promise<Observed['health']> {
-    const findings = connected ? [] : ['the hub was not reached']
+  /** The health, and the attempt with what was reached so far, which is on the disk too. */
+  async look(
+    connected: boolean,
+    attempt: Attempt | undefined,
+    signal: AbortSignal,
+  ): Promise<Pick<Observed, 'health' | 'attempt'>> {
     if (connected) this.#reached.add('hub reached')
+    // Before the host is asked: one of its checks may be what brings the machine down.
+    const before = await this.#record(attempt)
+    const health = await this.#judge(connected, signal)
+    return { health, attempt: await this.#record(before) }
+  }
+
+  async #judge(connected: boolean, signal: AbortSignal): Promise<Observed['health']> {
+    const findings = connected ? [] : ['the hub was not reached']
     findings.push(...(await this.#findings(signal)))
     if (findings.length === 0) return { state: 'good' }
     for (const finding of findings) {
@@ -55,11 +67,8 @@ export class TrialHealth {
     }
   }
 
-  /**
-   * Adds what was reached since the last call to the attempt, on the disk too. A disk that cannot be written to costs the
-   * story, not the trial.
-   */
-  async record(attempt: Attempt | undefined): Promise<Attempt | undefined> {
+  /** Adds what was reached since the last call. A disk that cannot be written to costs the story, not the trial. */
+  async #record(attempt: Attempt | undefined): Promise<Attempt | undefined> {
     const news = [...this.#reached].slice(this.#recorded)
     if (!attempt || news.length === 0 || attempt.milestones.length >= MAX_MILESTONES) return attempt
     const recorded = { ...attempt, milestones: [...attempt.milestones, ...news].slice(0, MAX_MILESTONES) }

@@ -1,6 +1,8 @@
+import { once } from 'node:events'
+import { existsSync, watch } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import type { ImportedUpdate, UpdateDescription } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
@@ -48,6 +50,8 @@ export async function startRig() {
           throw error
         } finally {
           await pi.remove()
+          bench.hub.faults.clear()
+          for (const path of Object.keys(bench.content.faults)) delete bench.content.faults[path]
         }
       })
     },
@@ -66,4 +70,15 @@ export async function startRig() {
 async function system(bench: Bench, version: string, { tree = {}, bundle = {}, update = {} }: SystemOptions) {
   const path = await bench.buildBundle({ tree: { version, ...tree }, ...bundle }, `system-${version}.swu`)
   return bench.importBundle(path, version, update)
+}
+
+/** Resolves when the file is there. */
+export async function appears(path: string): Promise<void> {
+  const limit = AbortSignal.timeout(LIMIT)
+  const changed = watch(dirname(path), { signal: limit })
+  try {
+    while (!existsSync(path)) await once(changed, 'change', { signal: limit })
+  } finally {
+    changed.close()
+  }
 }
