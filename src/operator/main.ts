@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { addBundle } from './commands/bundle.ts'
+import { addImportManifest } from './commands/import-manifest.ts'
 import { addTrigger } from './commands/trigger.ts'
 import { addWatch } from './commands/watch.ts'
 import { EXIT, Failure } from './failure.ts'
@@ -25,6 +26,7 @@ const program = new Command('pi-adu-operator')
 
 addTrigger(program)
 addWatch(program)
+addImportManifest(program)
 addBundle(program)
 
 try {
