@@ -114,6 +114,8 @@ export class Agent {
     }
     const lowest = lowestVersion(this.#options.downgrade, attempt, version)
     const seen = { boot, attempt, version, goal: this.#twin.goal, health, lowest }
+    // A call waits until it is known what the twin asks for.
+    if (this.#twin.isVerifying) return { ...seen, request: undefined }
     const why = this.#methods.request && inTheWay(seen)
     if (why) this.#methods.settle(409, `Refused: ${why}.`)
     return { ...seen, request: this.#methods.request }

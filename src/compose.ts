@@ -81,7 +81,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
 }
 
 export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptions {
-  const { trust, content, health, host, firmwareUpdate, reboot } = config.piAdu
+  const { trust, hub, content, health, host, firmwareUpdate, reboot } = config.piAdu
   const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
   const fetch = {
@@ -99,6 +99,7 @@ export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptio
       },
       trust: { anchors: anchorsOf(trust.rootKeys), ...termsOf(config), fetch, onTime: at => time.raise(at) },
       connectionLifetime: CONNECTION_LIFETIME,
+      spread: hub.spreadSeconds * 1000,
     },
     fetch,
     downgrade: trust,

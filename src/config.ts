@@ -62,7 +62,11 @@ const piAdu = section({
     {},
   ),
   hub: v.exactOptional(
-    section({ caFile: v.exactOptional(path), keepAliveSeconds: v.exactOptional(whole(5, 1200), 60) }),
+    section({
+      caFile: v.exactOptional(path),
+      keepAliveSeconds: v.exactOptional(whole(5, 1200), 60),
+      spreadSeconds: v.exactOptional(number(0, 86_400), 0),
+    }),
     {},
   ),
   content: v.exactOptional(

@@ -9,8 +9,8 @@ export interface HubLinkOptions {
   readonly connectionLifetime: number
   /** Called with each new connection, once the twin was read. */
   readonly onConnected: (reported: unknown) => Promise<void>
-  /** Called with the whole desired properties after each change, and on each connection. */
-  readonly onDesired: (desired: unknown) => void
+  /** Called with the whole desired properties: on each connection, and as `isNews` after each change. */
+  readonly onDesired: (desired: unknown, isNews: boolean) => void
   /** Answers direct methods: from the moment on that `onDesired` was called. */
   readonly onMethod: MethodListener
 }
@@ -83,13 +83,13 @@ export class HubLink {
         const merged = mergePatch(desired, patch)
         if (versionOf(merged) === versionOf(desired) + 1) {
           desired = merged
-          this.#options.onDesired(desired)
+          this.#options.onDesired(desired, true)
         } else if (versionOf(merged) > versionOf(desired)) {
           // A patch was missed: only the whole document helps.
           reread = reread.then(async () => {
             twin = await connection.readTwin(lifetime)
             desired = twin.desired
-            this.#options.onDesired(desired)
+            this.#options.onDesired(desired, true)
           })
           reread.catch(error => this.#log.warn('hub.reread-failed', { why: messageOf(error) }))
         }
@@ -97,7 +97,7 @@ export class HubLink {
       this.#connection = connection
       this.#log.info('hub.connected')
       await this.#options.onConnected(twin.reported)
-      this.#options.onDesired(desired)
+      this.#options.onDesired(desired, false)
       connection.serve(METHODS, this.#options.onMethod)
       await this.#clock.sleep(this.#options.connectionLifetime * (0.9 + this.#clock.random() / 10), lifetime)
     } catch (error) {

@@ -4,7 +4,7 @@ import { ercText } from './domain/result-codes.ts'
 import { HubLink } from './hub-link.ts'
 import { OrderVerifier, type VerifierOptions } from './order-verifier.ts'
 import type { MethodListener, Ports, Reported } from './ports.ts'
-import { readDesired, type Service } from './trust/service.ts'
+import { type Reading, readDesired, type Service } from './trust/service.ts'
 import { backOff } from './workflow/back-off.ts'
 import { firmwareFinal, firmwareReduced } from './workflow/firmware-update-report.ts'
 import * as report from './workflow/report.ts'
@@ -14,6 +14,11 @@ export interface TwinOptions {
   readonly trust: VerifierOptions
   /** Milliseconds, see HubLink. */
   readonly connectionLifetime: number
+  /**
+   * Milliseconds over which a fleet spreads what it does about a new deployment: each device waits a random part of it. A
+   * cancel is never made to wait.
+   */
+  readonly spread: number
 }
 
 type Needed = Pick<Ports, 'hub' | 'clock' | 'log' | 'host' | 'content' | 'keyStore'>
@@ -31,6 +36,8 @@ export class TwinSide {
   readonly #link: HubLink
   readonly #verifier: OrderVerifier
   #verifying = new AbortController()
+  #waiting = new AbortController()
+  #isVerifying = false
   #goal: Order | undefined
   #acknowledged: number | undefined
   /** What the twin shows as ended. */
@@ -50,7 +57,7 @@ export class TwinSide {
     this.#link = new HubLink(ports.hub, ports.clock, ports.log, {
       connectionLifetime: options.connectionLifetime,
       onConnected: reported => this.#greet(reported),
-      onDesired: desired => this.#look(desired),
+      onDesired: (desired, isNews) => this.#spread(readDesired(desired), isNews),
       onMethod,
     })
   }
@@ -58,6 +65,11 @@ export class TwinSide {
   /** The newest order; undefined before the twin was read, and when it has none. */
   get goal(): Order | undefined {
     return this.#goal
+  }
+
+  /** What the twin asks for is not known yet: its signature is being verified. */
+  get isVerifying(): boolean {
+    return this.#isVerifying
   }
 
   get connected(): boolean {
@@ -70,6 +82,7 @@ export class TwinSide {
       return await Promise.race([this.#link.run(signal), this.#bug])
     } finally {
       this.#verifying.abort()
+      this.#waiting.abort()
     }
   }
 
@@ -128,9 +141,26 @@ export class TwinSide {
     this.#onNews()
   }
 
-  /** Every desired document: acknowledge, verify, pass on. */
-  #look(desired: unknown): void {
-    const reading = readDesired(desired)
+  /** Every desired document, now or a little later; a newer one takes the place of one that waits. */
+  #spread(reading: Reading, isNews: boolean): void {
+    const { clock } = this.#ports
+    const isOrder = isNews && reading.service?.action === 'deploy'
+    const pause = isOrder ? this.#options.spread * clock.random() : 0
+    this.#waiting.abort()
+    if (pause === 0) {
+      this.#look(reading)
+      return
+    }
+    this.#waiting = new AbortController()
+    const over = clock.sleep(pause, this.#waiting.signal).then(
+      () => true,
+      () => false,
+    )
+    over.then(isOver => isOver && this.#look(reading)).catch(this.#onBug)
+  }
+
+  /** Acknowledge, verify, pass on. */
+  #look(reading: Reading): void {
     if (reading.ignored) this.#ports.log.warn('order.ignored', { why: reading.ignored.message })
     if (reading.hasService && reading.version !== undefined && reading.version !== this.#acknowledged) {
       this.#acknowledged = reading.version
@@ -140,6 +170,7 @@ export class TwinSide {
     // What an older document asks for matters no more, even if its root key package is still on the way.
     this.#verifying.abort()
     this.#verifying = new AbortController()
+    this.#isVerifying = true
     this.#verify(reading.service, this.#verifying.signal).catch(this.#onBug)
   }
 
@@ -167,6 +198,7 @@ export class TwinSide {
       this.#ports.log.error('order.refused', { workflowId: order.workflow.id, why: order.error.message, code })
     }
     this.#goal = order
+    this.#isVerifying = false
     this.#onNews()
   }
 }

@@ -19,8 +19,8 @@ const LONGEST_PAUSE = 5_000
 
 /** Why a watch ended before its end. */
 export class Stopped extends Failure {
-  constructor() {
-    super(EXIT.stopped, 'stopped watching; the update goes on')
+  constructor(more = '') {
+    super(EXIT.stopped, `stopped watching; the update goes on${more && `: ${more}`}`)
   }
 }
 

@@ -3,10 +3,13 @@ import { EXIT, type ExitCode, Failure, messageOf } from './failure.ts'
 /** What a call to the hub failed with. `passing`: the same call may go well in a moment. */
 export class HubFailure extends Failure {
   readonly passing: boolean
+  /** Of the hub's answer, if there was one. */
+  readonly status: number | undefined
 
-  constructor(exitCode: ExitCode, message: string, passing: boolean, options?: ErrorOptions) {
+  constructor(exitCode: ExitCode, message: string, passing: boolean, status?: number, options?: ErrorOptions) {
     super(exitCode, message, options)
     this.passing = passing
+    this.status = status
   }
 }
 
@@ -144,7 +147,7 @@ export class HubService {
     const status = response?.statusCode
     const said = this.#clean(saidIn(responseBody) ?? messageOf(error))
     const failure = (exitCode: ExitCode, text: string, passing = false) =>
-      new HubFailure(exitCode, `${what}: ${text}`, passing, { cause: new Error(said) })
+      new HubFailure(exitCode, `${what}: ${text}`, passing, status, { cause: new Error(said) })
     switch (status) {
       case undefined: {
         const reached = code === undefined ? 'the hub could not be asked' : 'the hub cannot be reached'

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { addBundle } from './commands/bundle.ts'
+import { addFleet } from './commands/fleet.ts'
 import { addImportManifest } from './commands/import-manifest.ts'
 import { addTrigger } from './commands/trigger.ts'
 import { addWatch } from './commands/watch.ts'
@@ -26,6 +27,7 @@ const program = new Command('pi-adu-operator')
 
 addTrigger(program)
 addWatch(program)
+addFleet(program)
 addImportManifest(program)
 addBundle(program)
 

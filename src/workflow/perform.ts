@@ -185,7 +185,8 @@ function asked(
   startedWaitingTime: string,
 ): Attempt & { readonly firmware: FirmwareRecord } {
   const before = installedBefore(previous)
-  const answered = previous?.firmware ? previous.answered : previous && orderOf(previous)
+  // An order that was never ended is still open: the twin may show it again.
+  const answered = previous?.firmware ? previous.answered : previous?.result && orderOf(previous)
   return {
     ...{ workflow, fingerprint, installs: 0, reboots: 0, milestones: [], reported: false },
     ...(update.version === undefined ? {} : { installedCriteria: update.version }),

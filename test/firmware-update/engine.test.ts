@@ -239,3 +239,20 @@ describe('the method reboot', () => {
     assert.equal(device.boots, 2)
   })
 })
+
+test('an order that no attempt has ended is still open after a firmware update', async () => {
+  const device = new FakeDevice()
+  device.order(W1)
+  device.disturbEach('installer.install', 'killed')
+  await device.runUntil(() => device.installs > 0 || device.effects.includes('installer.install'))
+  device.disturbEach('installer.install', 'none')
+  const { desired } = device
+  device.desired = { $version: 99 }
+  const url = called(device, V2)
+  await device.runUntil(ended(device, url))
+  device.desired = { ...desired, $version: 100 }
+  await device.runUntil(
+    () => device.status.workflow?.id === 'W1' && device.status.lastInstallResult?.resultCode === 700,
+  )
+  assert.equal(device.system.version, '1.5.0')
+})

@@ -100,7 +100,8 @@ export class FakeDevice {
   }
 
   /** From now on, whenever `effect` comes. */
-  disturbEach(effect: string, how: 'cutBefore' | 'killed' | 'error'): void {
+  disturbEach(effect: string, how: 'cutBefore' | 'killed' | 'error' | 'none'): void {
+    if (how === 'none') return void this.#each.delete(effect)
     this.#each.set(effect, how)
   }
 
@@ -397,6 +398,7 @@ const OPTIONS = {
       fetch: { rangeBytes: 65_536, timeout: 8 * 3600_000 },
     },
     connectionLifetime: 20 * 3600_000,
+    spread: 0,
   },
   trial: { timeout: 600_000, retry: 10_000 },
   fetch: { rangeBytes: 65_536, timeout: 8 * 3600_000 },

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { readBundle } from '../bundle/show.ts'
 import { EXIT, Failure } from '../failure.ts'
 import type { FollowOptions } from '../follow.ts'
@@ -33,9 +33,9 @@ export interface PayloadFlags {
   readonly file?: string
 }
 
-export const withPayload = (command: Command): Command =>
+export const withPayload = (command: Command, isNeeded = true): Command =>
   command
-    .requiredOption('--uri <url>', 'where the device fetches the bundle')
+    .addOption(new Option('--uri <url>', 'where the device fetches the bundle').makeOptionMandatory(isNeeded))
     .option('--sha256 <hash>', 'of the bundle, hexadecimal or base64')
     .option('--size <bytes>', 'of the bundle', Number)
     .option('--update-version <version>', 'version that the new system must have')

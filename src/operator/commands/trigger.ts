@@ -62,7 +62,7 @@ async function trigger(options: TriggerOptions): Promise<void> {
     process.exitCode = await follow(look, onTrouble, followOptions(options), untilInterrupted())
   } catch (error) {
     if (!(error instanceof Stopped)) throw error
-    throw new Failure(EXIT.stopped, `${error.message}: pi-adu-operator watch --device ${device} looks again`)
+    throw new Stopped(`pi-adu-operator watch --device ${device} looks again`)
   } finally {
     await view.end()
   }
