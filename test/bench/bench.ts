@@ -110,11 +110,11 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
       return update
     },
 
-    /** The same update with a detached manifest, published. */
-    async detachManifest(update: ImportedUpdate): Promise<ImportedUpdate> {
+    /** The same update with a detached manifest, published; `text` is what its file holds instead of the right thing. */
+    async detachManifest(update: ImportedUpdate, text?: string): Promise<ImportedUpdate> {
       const dir = join(stateDir, 'bundles', randomUUID())
       await mkdir(dir, { recursive: true })
-      const detached = await detach(update, dir)
+      const detached = await detach(update, dir, text)
       await publish(detached.files, contentDir)
       return detached
     },
