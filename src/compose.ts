@@ -86,6 +86,8 @@ export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptio
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
   const fetch = {
     rangeBytes: content.rangeBytes,
+    bytesPerSecond: content.maxBytesPerSecond,
+    startWithin: content.startWithinSeconds * 1000,
     timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
   }
   return {

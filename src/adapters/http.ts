@@ -54,8 +54,10 @@ export class HttpContent implements Content {
         continue
       }
       if (status === 200 || status === 206) {
+        this.#detour = undefined
+        const part = partOf(answer, range, at)
         this.#detour = { from: url, to: at }
-        return partOf(answer, range, at)
+        return part
       }
       this.#detour = undefined
       await discard(answer)

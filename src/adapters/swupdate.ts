@@ -3,11 +3,12 @@ import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AgentError, messageOf, ProcessError } from '../domain/errors.ts'
+import { AgentError, ProcessError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Installer, Log } from '../ports.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
+import { preflight, syncSlot } from './slot-device.ts'
 
 export interface SwupdateOptions {
   /** PEM file; the bundle's `sw-description` must be signed by it (SWUpdate, `-k`). */
@@ -40,7 +41,7 @@ export class Swupdate implements Installer {
     const folder = await mkdtemp(join(tmpdir(), 'pi-adu-')).catch(cause => {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
     })
-    const rest = startedEarly(bundle[Symbol.asyncIterator]())
+    const rest = startedEarly(preflight(bundle, this.#options.device[into]))
     try {
       const fifo = join(folder, 'bundle')
       await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
@@ -108,16 +109,7 @@ export class Swupdate implements Installer {
   async #sync(into: SlotName, signal: AbortSignal): Promise<void> {
     await run(['sync'], { signal, code: 'SLOT' })
     const device = this.#options.device[into]
-    try {
-      const file = await open(device, 'r+')
-      await file.sync().finally(() => file.close())
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT')
-        return this.#log.warn('slot.unknown', { slot: into, device })
-      throw new AgentError('SLOT', `slot ${into} (${device}) cannot be written to the disk: ${messageOf(cause)}`, {
-        cause,
-      })
-    }
+    if (!(await syncSlot(device))) this.#log.warn('slot.unknown', { slot: into, device })
   }
 
   /** SWUpdate's own words go to the log; its errors are kept for the report. */

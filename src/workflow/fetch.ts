@@ -7,6 +7,10 @@ export interface FetchOptions {
   readonly rangeBytes: number
   /** For the whole file, in milliseconds. */
   readonly timeout: number
+  /** Of bundles; undefined: as fast as it goes. */
+  readonly bytesPerSecond?: number | undefined
+  /** A bundle's download begins at a random moment within this many milliseconds: a fleet is not to come all at once. */
+  readonly startWithin?: number
 }
 
 export interface FileToFetch {

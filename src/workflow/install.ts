@@ -3,6 +3,7 @@ import type { SlotName } from '../domain/slot.ts'
 import type { Ports } from '../ports.ts'
 import { type ExpectedFile, gate, gateSelfSigned } from '../trust/gate.ts'
 import { type FetchOptions, fetchFile } from './fetch.ts'
+import { throttled } from './throttle.ts'
 
 /** Between two progress lines, in milliseconds. */
 const PROGRESS_EVERY = 500
@@ -33,8 +34,15 @@ export async function install(
   const onSize = (known: number): void => {
     size = known
   }
+  const { bytesPerSecond, startWithin = 0 } = options
+  if (startWithin > 0) {
+    const delay = Math.round(startWithin * clock.random())
+    log.info('install.delayed', { ms: delay })
+    await clock.sleep(delay, signal)
+  }
   const fetched = fetchFile(ports, { url: update.url, size, onSize }, options, signal)
-  const bytes = counted(fetched, done => {
+  const paced = bytesPerSecond === undefined ? fetched : throttled(fetched, bytesPerSecond, clock, signal)
+  const bytes = counted(paced, done => {
     log.debug('install.progress', { bytes: done, of: size })
     if (size !== undefined) progress(done, size)
   })

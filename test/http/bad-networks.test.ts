@@ -1,0 +1,272 @@
+import assert from 'node:assert/strict'
+import dns from 'node:dns'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo, Server } from 'node:net'
+import { createServer as createTcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after, type TestContext } from 'node:test'
+import { HttpContent } from '../../src/adapters/http.ts'
+import { FEW, fetchFile } from '../../src/workflow/fetch.ts'
+import { ensureCertificates } from '../bench/hub/certs.ts'
+import { pseudoRandom } from '../bench/workbench/root-tree.ts'
+
+const file = pseudoRandom(300_000, 'networks')
+const dir = await mkdtemp(join(tmpdir(), 'networks-'))
+const certificates = await ensureCertificates(join(dir, 'certs'))
+after(() => rm(dir, { recursive: true }))
+
+const HOUR = 3_600_000
+
+/** What a download comes to, and how it got there; pauses take no time, but count. */
+async function download(url: string, { ca = certificates.ca, stall = 5_000, rangeBytes = 65_536 } = {}) {
+  let now = 0
+  let pauses = 0
+  const clock = {
+    monotonic: () => now,
+    async sleep(ms: number) {
+      now += ms
+      pauses += 1
+    },
+    random: () => 0.5,
+    now: () => new Date(),
+  }
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  const content = new HttpContent({ ca, stall, httpProxy: undefined, httpsProxy: undefined, noProxy: [] })
+  const pieces: Buffer[] = []
+  let error: { code?: string; message?: string } = {}
+  try {
+    const never = new AbortController().signal
+    for await (const piece of fetchFile(
+      { content, clock, log },
+      { url, size: file.length },
+      { rangeBytes, timeout: HOUR },
+      never,
+    )) {
+      pieces.push(Buffer.from(piece))
+    }
+  } catch (caught) {
+    error = caught as Error
+  }
+  return {
+    ...error,
+    message: error.message ?? '',
+    code: error.code,
+    whole: Buffer.concat(pieces).equals(file),
+    ms: now,
+    pauses,
+  }
+}
+
+async function serve(t: TestContext, server: Server): Promise<number> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+/** Counts requests. */
+async function site(t: TestContext, listener: RequestListener) {
+  const counted = { requests: 0, url: '' }
+  const server = createServer((request, response) => {
+    counted.requests += 1
+    listener(request, response)
+  })
+  counted.url = `http://127.0.0.1:${await serve(t, server)}/file`
+  t.after(() => server.closeAllConnections())
+  return counted
+}
+
+const good: RequestListener = (request, response) => {
+  const [, first, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '')!.map(Number) as [number, number, number]
+  const range = `bytes ${first}-${last}/${file.length}`
+  response.writeHead(206, { 'Content-Range': range, 'Content-Length': last - first + 1, ETag: '"1"' })
+  response.end(file.subarray(first, last + 1))
+}
+
+for (const status of [400, 401, 403, 404, 410, 416, 451]) {
+  test(`${status}: final at once, and named`, async t => {
+    const it = await site(t, (_, response) => response.writeHead(status).end('no'))
+    const end = await download(it.url)
+    assert.deepEqual([end.code, it.requests], ['DOWNLOAD_FAILED', 1])
+    assert.match(end.message, new RegExp(`127.0.0.1:\\d+ answered ${status}`))
+  })
+}
+
+for (const status of [408, 429, 500, 502, 503, 504]) {
+  test(`${status}: tried again, ever more slowly, and recovered from`, async t => {
+    let left = 3
+    const it = await site(t, (request, response) =>
+      left-- > 0 ? response.writeHead(status).end() : good(request, response),
+    )
+    const end = await download(it.url)
+    assert.deepEqual([end.whole, end.pauses], [true, 3])
+  })
+}
+
+test('503 for ever: ends at the time limit, with the reason, after few requests', async t => {
+  const it = await site(t, (_, response) => response.writeHead(503).end())
+  const end = await download(it.url)
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /60 minutes.*answered 503 Service Unavailable/)
+  assert.ok(it.requests < 30, `${it.requests} requests in an hour are a storm`)
+})
+
+for (const [form, value] of [
+  ['seconds', () => '600'],
+  ['a date', () => new Date(Date.now() + 600_000).toUTCString()],
+] as const) {
+  test(`429 with Retry-After as ${form}: waits as long as the server asks`, async t => {
+    let first = true
+    const it = await site(t, (request, response) => {
+      if (!first) return good(request, response)
+      first = false
+      response.writeHead(429, { 'Retry-After': value() }).end()
+    })
+    const end = await download(it.url)
+    assert.ok(end.whole && end.ms > 590_000, `${end.ms} ms`)
+  })
+}
+
+test('Retry-After of a year is not taken at its word', async t => {
+  let first = true
+  const it = await site(t, (request, response) => {
+    if (!first) return good(request, response)
+    first = false
+    response.writeHead(503, { 'Retry-After': '31536000' }).end()
+  })
+  assert.equal((await download(it.url)).ms <= HOUR, true)
+})
+
+test('a web page instead of the file: a few tries, then final, with what may be the matter', async t => {
+  const it = await site(t, (_, response) =>
+    response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end('<h1>Welcome</h1>'),
+  )
+  const end = await download(it.url)
+  assert.deepEqual([end.code, it.requests], ['DOWNLOAD_FAILED', FEW])
+  assert.match(end.message, /web page instead of the file/)
+})
+
+test('a captive portal that lets us through in the end', async t => {
+  let behind = 4
+  const portal = await site(t, (_, response) => response.writeHead(200, { 'Content-Type': 'text/html' }).end('<form>'))
+  const it = await site(t, (request, response) => {
+    if (behind-- > 0) response.writeHead(302, { Location: portal.url }).end()
+    else good(request, response)
+  })
+  const end = await download(it.url)
+  assert.deepEqual([end.whole, portal.requests], [true, 4])
+})
+
+test('the detour of a redirect is taken once, not for every range', async t => {
+  const place = await site(t, good)
+  const it = await site(t, (_, response) => response.writeHead(302, { Location: place.url }).end())
+  assert.equal((await download(it.url)).whole, true)
+  assert.deepEqual([it.requests, place.requests], [1, 5])
+})
+
+test('a name that is not there', async () => {
+  const end = await download('http://no-such-host.invalid/file')
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /no-such-host\.invalid: getaddrinfo/)
+  assert.ok(end.pauses < 30)
+})
+
+test('nobody listens', async t => {
+  const server = createTcpServer()
+  const port = await serve(t, server)
+  await new Promise(resolve => server.close(resolve))
+  const end = await download(`http://127.0.0.1:${port}/file`)
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /ECONNREFUSED/)
+})
+
+test('a certificate of an authority that nobody knows: a few tries, then final', async t => {
+  const port = await serve(t, createTlsServer(certificates, good))
+  const end = await download(`https://localhost:${port}/file`, { ca: '' })
+  assert.equal(end.code, 'DOWNLOAD_FAILED')
+  assert.match(end.message, /localhost:\d+: its certificate is not accepted: self-signed/)
+  assert.equal(end.pauses, FEW - 1)
+})
+
+test('a certificate for another name', async t => {
+  const port = await serve(t, createTlsServer(certificates, good))
+  t.mock.method(
+    dns,
+    'lookup',
+    (_name: string, _options: object, done: (error: null, all: dns.LookupAddress[]) => void) =>
+      done(null, [{ address: '127.0.0.1', family: 4 }]),
+  )
+  const end = await download(`https://another-name.test:${port}/file`)
+  assert.equal(end.code, 'DOWNLOAD_FAILED')
+  assert.match(end.message, /its certificate is not accepted: Hostname/)
+})
+
+test('a server that speaks no TLS where TLS is expected', async t => {
+  const it = await site(t, good)
+  const end = await download(it.url.replace('http:', 'https:'))
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /last: 127\.0\.0\.1:\d+: .*(wrong version|packet length|SSL)/i)
+})
+
+test('a server that is silent: given up after the stall time, each time', async t => {
+  const sockets = new Set<{ destroy(): void }>()
+  const port = await serve(
+    t,
+    createTcpServer(socket => void sockets.add(socket)),
+  )
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  const end = await download(`http://127.0.0.1:${port}/file`, { stall: 40 })
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /no answer within 0\.04 s/)
+})
+
+test('a connection that is cut again and again: as many times as it takes', async t => {
+  let cuts = 0
+  const it = await site(t, (request, response) => {
+    const [, first] = /bytes=(\d+)/.exec(request.headers.range ?? '')!.map(Number) as [number, number]
+    if (cuts++ % 2 === 1) return good(request, response)
+    const rest = {
+      'Content-Range': `bytes ${first}-${file.length - 1}/${file.length}`,
+      'Content-Length': file.length - first,
+    }
+    response.writeHead(206, { ...rest, ETag: '"1"' })
+    response.write(file.subarray(first, first + 5_000), () => setTimeout(() => response.destroy(), 5))
+  })
+  const end = await download(it.url, { rangeBytes: 300_000 })
+  assert.equal(end.whole, true)
+})
+
+test('a server that closes after every answer, and one that forgets to say so', async t => {
+  for (const headers of [{ Connection: 'close' }, {}]) {
+    const it = await site(t, (request, response) => {
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
+      response.once('finish', () => setTimeout(() => response.socket?.destroy(), 1))
+      good(request, response)
+    })
+    const end = await download(it.url)
+    assert.equal(end.whole, true)
+    assert.ok(it.requests <= 12, `${it.requests} requests for 5 ranges`)
+  }
+})
+
+test('IPv6 that leads nowhere: the other address is tried soon', async t => {
+  const it = await site(t, good)
+  t.mock.method(
+    dns,
+    'lookup',
+    (_name: string, _options: object, done: (error: null, all: dns.LookupAddress[]) => void) =>
+      // Of the prefix that discards (RFC 6666).
+      done(null, [
+        { address: '100::1', family: 6 },
+        { address: '127.0.0.1', family: 4 },
+      ]),
+  )
+  const begun = performance.now()
+  const end = await download(it.url.replace('127.0.0.1', 'two-addresses.test'))
+  assert.deepEqual([end.whole, end.pauses], [true, 0])
+  assert.ok(performance.now() - begun < 4_000)
+})
