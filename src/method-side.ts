@@ -95,4 +95,5 @@ export class MethodSide {
   }
 }
 
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+/** Names of members, such as fwPackageUri, stay as they are. */
+const sentence = (text: string): string => `${text.replace(/^[a-z](?=[a-z]* )/, first => first.toUpperCase())}.`

@@ -20,4 +20,4 @@ export function readRelaxed(text: string): Record<string, string | number> | und
 
 /** `name : value` and the comma after it. No escapes: neither a URL nor a hash needs one. */
 const MEMBER =
-  /^(?:([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|"([A-Za-z_]\w*)")\s*:\s*(?:'([^'"\\]*)'|"([^'"\\]*)"|(\d{1,15}))\s*(?:,\s*(?=\S)|$)/
+  /^(?:([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|"([A-Za-z_]\w*)")\s*:\s*(?:'([^'"\\]*)'|"([^'"\\]*)"|(\d{1,15}))\s*(?:,\s*|$)/
