@@ -29,13 +29,20 @@ export async function expiry(file: string): Promise<string> {
   return now > to ? `; ${file} ended on ${iso(to)}, and this device's clock says ${iso(now)}` : ''
 }
 
+/** Of all certificates in the file together: while a new one takes over from an old one there are two. */
 async function validity(file: string): Promise<{ from: number; to: number }> {
   try {
-    const { validFrom, validTo } = new X509Certificate(await readFile(file))
-    return { from: Date.parse(validFrom), to: Date.parse(validTo) }
+    const all = (await readFile(file, 'utf8')).match(PEM) ?? []
+    const certificates = all.map(pem => new X509Certificate(pem))
+    return {
+      from: Math.max(...certificates.map(({ validFrom }) => Date.parse(validFrom))),
+      to: Math.min(...certificates.map(({ validTo }) => Date.parse(validTo))),
+    }
   } catch {
     return { from: Number.NaN, to: Number.NaN }
   }
 }
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 const iso = (time: number): string => new Date(time).toISOString().slice(0, 19)

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type PackageDescription, rootKeyPackage, withdrawn } from '../bench/authoring/root-key-package.ts'
+import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { type Pi, startRig } from './rig.ts'
 
 /** Root key packages, detached manifests and rollback policy, from the twin to the slot. */
@@ -12,6 +13,16 @@ const rig = await startRig()
 const { authority, content } = rig.bench
 const two = await rig.system('2.0.0')
 const three = await rig.system('3.0.0')
+
+/** Two signers, and a file with both certificates, as a system has it while a new key takes over from an old one. */
+const [oldSigner, newSigner] = await Promise.all(
+  ['old', 'new'].map(name => openBundleSigner(join(rig.bench.contentDir, '../keys'), name)),
+)
+const both = join(rig.bench.contentDir, '../keys/both.pem')
+await writeFile(
+  both,
+  Buffer.concat(await Promise.all([oldSigner!, newSigner!].map(({ certificate }) => readFile(certificate)))),
+)
 
 const publish = (description: PackageDescription, name = `${randomUUID()}.json`) =>
   rig.bench.publishRootKeyPackage(rootKeyPackage([authority.rootKey], description), name)
@@ -109,6 +120,24 @@ rig.test('detached manifests that are not what was signed', {}, async pi => {
     assert.deepEqual(await ending(pi, pi.deploy(other)), [0, code, '1.0.0'], text.slice(0, 60))
   }
 })
+
+rig.test(
+  'a new certificate takes over: bundles of both keys are taken, of no third one',
+  { bundleCertificate: both },
+  async pi => {
+    for (const [version, signer] of [
+      ['2.1.0', oldSigner!],
+      ['2.2.0', newSigner!],
+      // A signer may keep both certificates in its file: its own comes first.
+      ['2.3.0', { ...oldSigner!, certificate: both }],
+    ] as const) {
+      const path = await rig.bench.buildBundle({ tree: { version } }, `system-${version}.swu`, signer)
+      const update = await rig.bench.importBundle(path, version)
+      assert.deepEqual(await ending(pi, pi.deploy(update)), [700, '00000000', version])
+    }
+    assert.deepEqual(await ending(pi, pi.deploy(two)), [0, '30101001', '2.3.0'])
+  },
+)
 
 const noDowngrade = { piAdu: { trust: { allowDowngrade: false } } }
 

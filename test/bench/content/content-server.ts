@@ -96,6 +96,7 @@ async function answer(
     'Last-Modified': file.mtime.toUTCString(),
     ETag: etag,
     ...(!fault.noRanges && { 'Accept-Ranges': 'bytes' }),
+    ...(fault.encoding !== undefined && { 'Content-Encoding': fault.encoding }),
   }
   if (range === 'unsatisfiable') return end(response, 416, { ...headers, 'Content-Range': `bytes */${size}` })
   const part: ByteRange = range === 'whole' ? { start: 0, end: size } : range

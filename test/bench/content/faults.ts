@@ -24,6 +24,8 @@ export interface Fault {
   extraBytes?: number | 'endless'
   /** This byte of the file is wrong. */
   flipByteAt?: number
+  /** Says that the bytes are in this content encoding, such as `gzip`. */
+  encoding?: string
   /** Instead of the real one; `changing`: another one for every answer. */
   etag?: string
 }

@@ -92,7 +92,15 @@ interface Change {
 const change: fc.Arbitrary<Change> = fc.record({
   at: fc.double({ min: 0, max: 0.999999, noNaN: true }),
   how: fc.constantFrom('replace', 'remove', 'add', 'wrap', 'swap'),
-  value: fc.oneof(fc.constantFrom(...WEIRD), fc.jsonValue({ maxDepth: 3 }), fc.string()),
+  value: fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom(...WEIRD) },
+    {
+      weight: 2,
+      arbitrary: fc.constantFrom('..', '../x', '/etc/passwd', '-x', 'a\0b', 'a\\b', 'a\nb', 'x'.repeat(300)),
+    },
+    { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
+    { weight: 1, arbitrary: fc.string() },
+  ),
   name: fc.constantFrom('__proto__', 'constructor', 'x', 'action', 'id', 'alg', 'files', 'type', 'filename', '0'),
 })
 
