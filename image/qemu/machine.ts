@@ -16,17 +16,20 @@ export interface MachineOptions {
   readonly firmware: string
   /** For sockets and the serial log; the log is appended to. */
   readonly dir: string
+  /** Where every write to the disk is logged, in its order (QEMU's blklogwrites); virt only. */
+  readonly writeLog?: string
   /** Further arguments of QEMU. */
   readonly more?: readonly string[]
 }
 
 /** QEMU's arguments for a board that boots `disk` through U-Boot; serial, monitor and display are not among them. */
-export function boardArguments({ board, disk, firmware, more = [] }: Omit<MachineOptions, 'dir'>): string[] {
+export function boardArguments({ board, disk, firmware, writeLog, more = [] }: Omit<MachineOptions, 'dir'>): string[] {
   if (board === 'virt') {
     return [
       ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
       ...['-bios', join(firmware, 'u-boot-virt.bin')],
-      ...['-drive', `file=${disk},format=raw,if=none,id=disk`, '-device', 'virtio-blk-pci,drive=disk'],
+      ...(writeLog === undefined ? ['-drive', `file=${disk},format=raw,if=none,id=disk`] : logged(disk, writeLog)),
+      ...['-device', 'virtio-blk-pci,drive=disk'],
       ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=', '-device', 'virtio-rng-pci'],
       ...['-device', 'i6300esb', '-action', 'watchdog=reset'],
       ...more,
@@ -40,6 +43,16 @@ export function boardArguments({ board, disk, firmware, more = [] }: Omit<Machin
     ...more,
   ]
 }
+
+const logged = (disk: string, log: string): string[] => [
+  ...[
+    '-blockdev',
+    `driver=file,filename=${disk},node-name=file`,
+    '-blockdev',
+    `driver=file,filename=${log},node-name=log`,
+  ],
+  ...['-blockdev', 'driver=blklogwrites,file=file,log=log,node-name=disk'],
+]
 
 /** An emulated board that is switched on. It is switched off when the process that did it ends. */
 export class Machine {

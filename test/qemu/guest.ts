@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Card } from '../../image/qemu/card.ts'
 import { type Board, Machine } from '../../image/qemu/machine.ts'
@@ -18,6 +18,7 @@ export interface GuestOptions {
   readonly piAdu?: Readonly<Record<string, object>>
   /** The owner's kernel parameters. */
   readonly extra?: string
+  readonly writeLog?: string
   readonly more?: readonly string[]
 }
 
@@ -50,12 +51,14 @@ export class Guest {
   }
 
   async powerOn(): Promise<Machine> {
-    const { board = 'virt', system, dir, more } = this.options
+    const { board = 'virt', system, dir, more, writeLog } = this.options
+    if (writeLog !== undefined) await writeFile(writeLog, '')
     this.machine = await Machine.start({
       board,
       disk: this.card.path,
       firmware: join(system, 'qemu'),
       dir,
+      ...(writeLog !== undefined && { writeLog }),
       ...(more && { more }),
     })
     return this.machine

@@ -55,10 +55,14 @@ export class UbootDisk {
     }
   }
 
-  powerOn(more: readonly string[] = []): Promise<Machine> {
+  powerOn(
+    options: { readonly writeLog?: string; readonly disk?: string; readonly more?: readonly string[] } = {},
+  ): Promise<Machine> {
+    const { writeLog, disk = this.path, more = [] } = options
     return Machine.start({
       board: 'virt',
-      disk: this.path,
+      disk,
+      ...(writeLog !== undefined && { writeLog }),
       firmware: join(this.#dir, 'firmware'),
       dir: this.#dir,
       more: ['-m', '512', '-smp', '1', ...more],

@@ -1,0 +1,101 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ImportedUpdate } from '../bench/authoring/manifest.ts'
+import { fileUrls } from '../bench/authoring/manifest.ts'
+import { type Bench, startBench } from '../bench/bench.ts'
+import { Guest, type GuestOptions, seenByGuest } from './guest.ts'
+import { buildSystem, bundleOf, type Changes, type System } from './system.ts'
+
+export const ID = 'pi1'
+
+/** A boot of the image takes half a minute on an idle machine; this is for one that is not. */
+export const BOOT_MS = 300_000
+/** Install, up to four boots, and a watchdog's patience for each try. */
+export const UPDATE_MS = 900_000
+
+/** What the agent reports of a deployment. */
+export interface Report {
+  readonly state: number
+  readonly workflow?: { readonly id: string }
+  readonly installedUpdateId?: string
+  readonly lastInstallResult?: {
+    readonly resultCode: number
+    readonly extendedResultCodes: string
+    readonly resultDetails: string
+  }
+}
+
+/** A bench, the image, and one device that runs it. */
+export class Fleet {
+  readonly dir: string
+  readonly bench: Bench
+  readonly system: System
+
+  private constructor(dir: string, bench: Bench, system: System) {
+    this.dir = dir
+    this.bench = bench
+    this.system = system
+  }
+
+  static async make(): Promise<Fleet> {
+    const dir = await mkdtemp(join(tmpdir(), 'qemu-'))
+    const bench = await startBench({ stateDir: join(dir, 'bench') })
+    return new Fleet(dir, bench, await buildSystem(dir))
+  }
+
+  async end(): Promise<void> {
+    await this.bench.stop()
+    await rm(this.dir, { recursive: true, force: true })
+  }
+
+  flash(more: Partial<GuestOptions> = {}): Promise<Guest> {
+    const { bench, system, dir } = this
+    return Guest.flash({ id: ID, bench, system: system.dir, image: system.image, dir: join(dir, 'guest'), ...more })
+  }
+
+  /** A system of this version, signed and imported; `criteria` is what the deployment says it will be. */
+  async author(version: string, changes: Changes = {}, criteria = version): Promise<ImportedUpdate> {
+    const bundle = await bundleOf(this.system, join(this.dir, 'bundles'), version, changes)
+    return this.import(bundle, version, criteria)
+  }
+
+  import(bundle: string, version: string, criteria = version): Promise<ImportedUpdate> {
+    const swuFileName = bundle.slice(bundle.lastIndexOf('/') + 1)
+    return this.bench.importBundle(bundle, version, {
+      name: 'pi',
+      compatibility: [{ manufacturer: 'contoso', model: 'pi' }],
+      steps: [
+        {
+          handler: 'microsoft/swupdate:2',
+          files: [bundle],
+          handlerProperties: { installedCriteria: criteria, swuFileName },
+        },
+      ],
+    })
+  }
+
+  /** Returns the workflow id. */
+  deploy(update: ImportedUpdate): string {
+    const urls = fileUrls(update.files, path => seenByGuest(this.bench.content.url(path)))
+    return this.bench.deploy(ID, update, { fileUrls: urls })
+  }
+
+  get report(): Report | undefined {
+    return (this.bench.hub.getTwin(ID).properties.reported.deviceUpdate as { agent?: Report } | undefined)?.agent
+  }
+
+  /** How the deployment ended, waited for. */
+  async ended(workflowId: string, timeoutMs = UPDATE_MS): Promise<Report> {
+    const final = (): boolean => {
+      const { report } = this
+      return report?.workflow?.id === workflowId && report.state !== 6 && report.lastInstallResult !== undefined
+    }
+    await this.bench.hub.waitForReported(ID, final, { timeoutMs, what: `the end of ${workflowId}` })
+    return this.report as Report
+  }
+
+  connected(timeoutMs = BOOT_MS): Promise<unknown> {
+    return this.bench.hub.waitForConnected(ID, { timeoutMs })
+  }
+}
