@@ -149,15 +149,25 @@ export class Machine {
     this.#serial?.write(text)
   }
 
+  /** Waits for the root shell of the dev variant, and makes it one that a program can talk to. */
+  async login(timeoutMs: number, from = 0): Promise<void> {
+    const { end } = await this.waitFor(/root@pi-adu/, timeoutMs, from)
+    this.send(
+      'stty -echo; export PS1= PS2= SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"; echo rea""dy\n',
+    )
+    await this.waitFor(/^ready/m, timeoutMs, end)
+  }
+
   /** Runs a command in the root shell of the dev variant. */
   async shell(command: string, timeoutMs = 120_000): Promise<{ readonly code: number; readonly output: string }> {
     const mark = `m${Math.random().toString(36).slice(2, 10)}`
     const from = this.now
-    this.send(`\n${command}\necho ${mark.slice(0, 3)}''${mark.slice(3)} $?\n`)
+    this.send(`${command}\necho ${mark.slice(0, 3)}''${mark.slice(3)} $?\n`)
     const match = await this.waitFor(new RegExp(`${mark} (\\d+)\\r?\\n`), timeoutMs, from)
-    const text = this.#text.slice(from, match.end - match[0].length).replaceAll('\r', '')
-    const echoed = text.indexOf(command)
-    return { code: Number(match[1]), output: text.slice(echoed < 0 ? 0 : echoed + command.length) }
+    const text = stripVTControlCharacters(this.#text.slice(from, match.end - match[0].length)).replaceAll('\r', '')
+    // The kernel and the agent talk on the same line.
+    const own = text.split('\n').filter(line => !/^\[ *\d+\.\d+\] |^\[[\d.]* *\w+ *\] /.test(line))
+    return { code: Number(match[1]), output: own.join('\n') }
   }
 
   /** One command of QEMU's monitor. */

@@ -74,7 +74,7 @@ test('the agent: a power cut after any sector of its writes leaves the old state
     const copy = join(fleet.dir, 'cut.img')
     await run(['cp', '--sparse=always', guest.card.path, copy])
     const machine = await guest.powerOn()
-    await machine.waitFor(/root@pi-adu/, BOOT_MS)
+    await machine.login(BOOT_MS)
     await fleet.connected()
     const steps: readonly BootEnv[] = [
       { primary: 'b', trial: 'pending', tries: 3 },

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BOOT_MS, Fleet, type Report, UPDATE_MS } from './fleet.ts'
 import type { Guest } from './guest.ts'
 import type { Changes } from './system.ts'
@@ -37,9 +36,7 @@ async function slotAndVersion(): Promise<string> {
 
 /** A root shell on the serial line, once this boot has come so far. */
 async function login(from = 0): Promise<void> {
-  await machine().waitFor(/root@pi-adu/, BOOT_MS, from)
-  machine().send('stty -echo; export PS1="# " SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"\n')
-  await sleep(1000)
+  await machine().login(BOOT_MS, from)
 }
 
 const identity = () => shell('sha256sum /data/adu/du-config.json /data/adu/hub-ca.pem /etc/machine-id | cut -c1-64')
