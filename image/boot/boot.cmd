@@ -7,8 +7,8 @@
 if test "${devtype}" = virtio; then
   setenv kernel_addr 0x40400000; setenv packed_addr 0x4a000000; setenv initrd_addr 0x48000000; setenv state_addr 0x47f00000
 else
-  # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size.
-  setenv kernel_addr 0x00200000; setenv packed_addr 0x0a000000; setenv initrd_addr 0x08000000; setenv state_addr 0x07f00000
+  # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size; QEMU has the device tree at 128 MiB.
+  setenv kernel_addr 0x00200000; setenv packed_addr 0x03000000; setenv initrd_addr 0x06000000; setenv state_addr 0x05f00000
 fi
 setenv boot_disk "${devtype} ${devnum}:1"
 

@@ -31,7 +31,9 @@ export async function buildRootImage(description: RootTreeDescription): Promise<
   await run(['chmod', '1777', join(tree, 'tmp'), join(tree, 'var/tmp')])
   await run(['tar', '-xf', overlay, '--numeric-owner', '--keep-directory-symlink', '-C', tree])
   await writeFile(join(tree, 'etc/machine-id'), 'uninitialized\n')
-  await copyFile(join(native, 'epoll.node'), join(tree, 'usr/lib/pi-adu/node_modules/epoll/epoll.node'))
+  const beside = join(tree, 'usr/lib/pi-adu/node_modules/epoll/build/Release')
+  await mkdir(beside, { recursive: true })
+  await copyFile(join(native, 'epoll.node'), join(beside, 'epoll.node'))
   // systemd starts a clock that knows nothing at this file's time.
   await writeFile(join(tree, 'usr/lib/clock-epoch'), '')
   await utimes(join(tree, 'usr/lib/clock-epoch'), epoch, epoch)

@@ -44,6 +44,19 @@ export function boardArguments({ board, disk, firmware, writeLog, more = [] }: O
   ]
 }
 
+const switchedOn = new Set<ChildProcess>()
+const allOff = (): void => {
+  for (const child of switchedOn) child.kill('SIGKILL')
+}
+process.once('exit', allOff)
+// Without this a process that is told to end would leave its boards running.
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+] as const) {
+  process.once(signal, () => process.exit(code))
+}
+
 const logged = (disk: string, log: string): string[] => [
   ...[
     '-blockdev',
@@ -94,9 +107,8 @@ export class Machine {
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
-    const off = (): void => void child.kill('SIGKILL')
-    process.once('exit', off)
-    child.once('exit', () => process.off('exit', off))
+    switchedOn.add(child)
+    child.once('exit', () => switchedOn.delete(child))
     const machine = new Machine(child, monitor)
     child.stderr?.on('data', chunk => {
       machine.#complaint += chunk
