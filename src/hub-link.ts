@@ -11,6 +11,8 @@ export interface HubLinkOptions {
   readonly onConnected: (reported: unknown) => Promise<void>
   /** Called with the whole desired properties: on each connection, and as `isNews` after each change. */
   readonly onDesired: (desired: unknown, isNews: boolean) => void
+  /** Called when a connection has ended. */
+  readonly onLost: () => void
   /** Answers direct methods: from the moment on that `onDesired` was called. */
   readonly onMethod: MethodListener
 }
@@ -104,6 +106,7 @@ export class HubLink {
       throw connection.lost.aborted && !signal.aborted ? connection.lost.reason : error
     } finally {
       this.#connection = undefined
+      this.#options.onLost()
       await connection.close()
     }
   }

@@ -58,6 +58,8 @@ export class TwinSide {
       connectionLifetime: options.connectionLifetime,
       onConnected: reported => this.#greet(reported),
       onDesired: (desired, isNews) => this.#spread(readDesired(desired), isNews),
+      // The light shows it.
+      onLost: () => this.#onNews(),
       onMethod,
     })
   }
