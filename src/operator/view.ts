@@ -13,7 +13,8 @@ export interface View {
 /** A live picture where stdout is a terminal, a line for each change where it is not, JSON lines with `--json`. */
 export async function openView(json: boolean): Promise<View> {
   if (json) return lineView((_, value) => JSON.stringify({ time: new Date().toISOString(), ...value }), true)
-  if (process.stdout.isTTY) {
+  // A terminal that does not know its size, as under some tools, would be shown nothing.
+  if (process.stdout.isTTY && process.stdout.rows > 0) {
     const logUpdate = await import('log-update').catch(() => undefined)
     if (logUpdate) return liveView(logUpdate.default)
   }
