@@ -7,6 +7,7 @@ import { buildAgent, PROGRAM } from '../../image/build/agent-bundle.ts'
 import { repositoryRoot } from '../bench/workbench/repository.ts'
 import { type AgentOptions, forget, type InstallFigures, installWithAgent, startAgent } from './agent-run.ts'
 import { installWith } from './contenders.ts'
+import { atADistance } from './distance.ts'
 import { figuresOf, type Measurements, type Runner } from './figures.ts'
 import { plot } from './plot.ts'
 import { markdown, NAMES, ORDER, summary } from './results.ts'
@@ -63,7 +64,10 @@ async function agentUnderTest(root: string, dir: string): Promise<AgentOptions> 
 
 async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
   const rounds = Number(values.rounds)
-  const skipped: string[] = []
+  const skipped = [
+    'At 50 ms: a relay of 25 ms each way at 100 Mbit/s, 64 MiB; without loss, which takes tc netem.',
+    'Power cuts: not measured; an installation that was cut begins at the first byte again.',
+  ]
   const startMs = await starts(rig, agent, 2 * rounds + 1)
   const idleMB = await idle(rig, agent)
   const small = await rig.payload(64)
@@ -72,9 +76,10 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
     await rig.freshSlot(small.imageBytes)
     smallPeakMB.push((await installWithAgent(rig, small, agent)).peakMB)
   }
+  const delayed = await atADistance(rig, small, Math.min(rounds, 3))
   const payload = values.quick ? small : await rig.payload(1024)
   const installs = await race(rig, payload, agent, rounds)
-  return { imageBytes: payload.imageBytes, installs, idleMB, smallPeakMB, startMs, skipped }
+  return { imageBytes: payload.imageBytes, installs, idleMB, smallPeakMB, startMs, delayed, skipped }
 }
 
 /** In turn, so that whatever else the machine does meets all alike. */

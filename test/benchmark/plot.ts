@@ -22,6 +22,7 @@ ${dots.join('')}<text x="${(x(Math.max(...times)) + 8).toFixed(1)}" y="${top + 1
   })
   const height = shown.length * ROW + 16
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="13">
+<title>Seconds for one installation</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${rows.join('\n')}
 </svg>

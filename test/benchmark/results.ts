@@ -29,7 +29,7 @@ export function markdown(figures: Figures): string {
     const of = (what: (run: InstallFigures) => number) => median(runs.installs[name].map(what))
     const seconds = runs.installs[name].map(run => (run.ms / 1000).toFixed(2)).join(' ')
     const written = of(run => run.writtenBytes) / runs.imageBytes
-    return `| ${NAMES[name]} | ${(of(run => run.ms) / 1000).toFixed(2)} | ${of(run => run.cpuSeconds).toFixed(2)} | ${written.toFixed(3)} | ${seconds} |`
+    return `| ${NAMES[name].replace(/\|/g, '\\|')} | ${(of(run => run.ms) / 1000).toFixed(2)} | ${of(run => run.cpuSeconds).toFixed(2)} | ${written.toFixed(3)} | ${seconds} |`
   })
   const goals = GOALS.map(([name, goal, met]) => {
     const value = figures[name] as number | null
