@@ -7,6 +7,7 @@ import { IotHub } from './adapters/iot-hub.ts'
 import { FileJournal } from './adapters/journal.ts'
 import { FileKeyStore } from './adapters/key-store.ts'
 import { openLeds } from './adapters/leds.ts'
+import { SlotLeftovers } from './adapters/leftovers.ts'
 import { Swupdate } from './adapters/swupdate.ts'
 import { TimeFloor } from './adapters/time-floor.ts'
 import { UbootEnv } from './adapters/uboot-env.ts'
@@ -51,6 +52,7 @@ export function localPorts(config: Config, log: Log): Pick<Ports, 'boot' | 'jour
 export async function portsOf(config: Config, log: Log, time: TimeFloor): Promise<Ports> {
   const { slots, swupdate, hub, content, leds } = config.piAdu
   const agent = main(config)
+  const device = { a: slots.a?.device ?? '/dev/pi-adu/a', b: slots.b?.device ?? '/dev/pi-adu/b' }
   return {
     ...localPorts(config, log),
     hub: new IotHub({
@@ -63,6 +65,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
       answerTimeout: ANSWER_TIMEOUT,
       time,
     }),
+    leftovers: new SlotLeftovers({ file: join(config.dataFolder, 'leftover.json'), device }, log),
     keyStore: new FileKeyStore(keyStoreFile(config)),
     content: new HttpContent({ ca: config.contentCa, ...config.proxies, stall: content.stallSeconds * 1000 }),
     installer: new Swupdate(
@@ -70,7 +73,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
         certificate: swupdate.certificate,
         hardware: swupdate.hardware,
         selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
-        device: { a: slots.a?.device ?? '/dev/pi-adu/a', b: slots.b?.device ?? '/dev/pi-adu/b' },
+        device,
       },
       log,
     ),

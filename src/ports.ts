@@ -105,6 +105,26 @@ export interface Installer {
   install(bundle: Bundle, into: SlotName, signal: AbortSignal, lowest?: string): Promise<void>
 }
 
+/** A part of a bundle that is in the slot already. */
+export interface Leftover {
+  /** Offsets in the bundle; `end` is not included. */
+  readonly first: number
+  readonly end: number
+  /** From `first` on; may end early. A piece is good only until the next one is asked for. */
+  bytes(): AsyncIterable<Buffer>
+}
+
+/**
+ * What an installation that a power cut ended has left in its slot, so that it need not come from the network again. Only
+ * a help: whether the bytes are right, the gate says.
+ */
+export interface Leftovers {
+  find(sha256: Buffer, slot: SlotName): Promise<Leftover | undefined>
+  /** The same bytes; notes from time to time how many of them have reached the slot. */
+  noting(bundle: AsyncIterable<Buffer>, sha256: Buffer, slot: SlotName): AsyncIterable<Buffer>
+  forget(): Promise<void>
+}
+
 /** The one file that outlives a restart. */
 export interface Journal {
   /** `undefined` when there is none, or none that can be read (which is logged). */
@@ -162,6 +182,8 @@ export interface Ports {
   readonly hub: Hub
   readonly content: Content
   readonly installer: Installer
+  /** Without them every installation begins at the first byte. */
+  readonly leftovers?: Leftovers
   readonly journal: Journal
   readonly keyStore: KeyStore
   readonly host: Host

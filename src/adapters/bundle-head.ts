@@ -1,6 +1,10 @@
 /** The image that a bundle brings, as far as its first bytes tell. */
 export interface DeclaredImage {
   readonly name: string
+  /** Offset of its file in the bundle. */
+  readonly first: number
+  /** What lies in the bundle is not what will lie in the slot. */
+  readonly packed: boolean
   /** Once it is in the slot, in bytes. */
   readonly bytes: number
 }
@@ -27,7 +31,7 @@ export function declaredImage(head: Buffer): DeclaredImage | 'more' | undefined 
     if (head.length < data) return 'more'
     const name = head.toString('latin1', at + HEADER_BYTES, at + HEADER_BYTES + nameBytes - 1)
     if (name !== 'sw-description' && name !== 'sw-description.sig')
-      return imageOf(name, size, description, head.subarray(data))
+      return imageOf({ name, size, first: data }, description, head.subarray(data))
     if (data + size > MAX_HEAD_BYTES) return undefined
     if (head.length < data + size) return 'more'
     if (name === 'sw-description') description = head.toString('utf8', data, data + size)
@@ -35,15 +39,21 @@ export function declaredImage(head: Buffer): DeclaredImage | 'more' | undefined 
   }
 }
 
-function imageOf(name: string, size: number, description: string, data: Buffer): DeclaredImage | 'more' | undefined {
+interface Member {
+  readonly name: string
+  readonly size: number
+  readonly first: number
+}
+
+function imageOf({ name, size, first }: Member, description: string, data: Buffer): DeclaredImage | 'more' | undefined {
   const files = new Set([...description.matchAll(/\bfilename\s*[=:]\s*"([^"]*)"/g)].map(([, file]) => file))
   if (files.size !== 1 || !files.has(name)) return undefined
   const packed = new Set([...description.matchAll(/\bcompressed\s*[=:]\s*"?(\w+)/g)].map(([, how]) => how))
-  if (packed.size === 0) return { name, bytes: size }
+  if (packed.size === 0) return { name, first, packed: false, bytes: size }
   if (packed.size > 1 || !packed.has('zstd')) return undefined
   if (data.length < 18) return 'more'
   const bytes = zstdContentSize(data)
-  return bytes === undefined ? undefined : { name, bytes }
+  return bytes === undefined ? undefined : { name, first, packed: true, bytes }
 }
 
 /** RFC 8878, chapter 3.1.1.1; optional there. */

@@ -17,6 +17,10 @@ export interface FileToFetch {
   readonly url: string
   /** Undefined: as many bytes as the server says at first. */
   readonly size: number | undefined
+  /** Only the bytes from here on; the first one unless told. */
+  readonly from?: number
+  /** Only the bytes before this one. */
+  readonly upTo?: number
   /** Called once, when the size is known. */
   readonly onSize?: (size: number) => void
 }
@@ -32,17 +36,17 @@ export const FEW = 10
  */
 export async function* fetchFile(
   { content, clock, log }: { readonly content: Content; readonly clock: Clock; readonly log: Log },
-  { url, size: expected, onSize }: FileToFetch,
+  { url, size: expected, from = 0, upTo = Number.POSITIVE_INFINITY, onSize }: FileToFetch,
   options: FetchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const deadline = clock.monotonic() + options.timeout
-  let offset = 0
+  let offset = from
   let etag: string | undefined
   let failures = 0
   let size = expected ?? Number.POSITIVE_INFINITY
   if (expected !== undefined) onSize?.(expected)
-  while (offset < size) {
+  while (offset < Math.min(size, upTo)) {
     const before = offset
     // Ends what was asked for ahead, and the connection with it, when the fetch ends early.
     const early = new AbortController()
@@ -72,22 +76,24 @@ export async function* fetchFile(
   /** From `offset` on, range by range, until something goes wrong. */
   async function* fromHere(stop: AbortSignal): AsyncGenerator<Buffer> {
     let ahead: Promise<ContentPart> | undefined
-    for (let at = offset; at < size; ) {
-      const asked = { first: at, last: Math.min(at + options.rangeBytes, size) - 1 }
+    for (let at = offset; at < Math.min(size, upTo); ) {
+      const asked = { first: at, last: Math.min(at + options.rangeBytes, size, upTo) - 1 }
       const part = await (ahead ?? ask(asked.first, asked.last))
       check(part)
       ahead = undefined
       // The whole file where a range was asked for: this server has no ranges, the next answer would be the same again.
-      if (part.last === asked.last && part.last < size - 1) {
-        ahead = ask(part.last + 1, Math.min(part.last + options.rangeBytes, size - 1))
+      if (part.last === asked.last && part.last < Math.min(size, upTo) - 1) {
+        ahead = ask(part.last + 1, Math.min(part.last + 1 + options.rangeBytes, size, upTo) - 1)
       }
       let place = part.first
       for await (const bytes of part.body) {
-        const fresh = place < at ? bytes.subarray(at - place) : bytes
+        // More than was asked for comes from a server without ranges.
+        const fresh = bytes.subarray(Math.max(0, at - place), Math.max(0, upTo - place))
         place += bytes.length
         if (fresh.length === 0) continue
         at += fresh.length
         yield fresh
+        if (at >= upTo) return
       }
       if (at <= Math.min(asked.last, size - 1)) throw new ContentError(`the connection ended at byte ${at}`, 'backOff')
     }

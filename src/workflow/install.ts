@@ -1,6 +1,7 @@
 import type { FirmwareUpdate, SystemUpdate, Verified } from '../domain/deployment.ts'
+import { AgentError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
-import type { Ports } from '../ports.ts'
+import type { Leftover, Ports } from '../ports.ts'
 import { type ExpectedFile, gate, gateSelfSigned } from '../trust/gate.ts'
 import { type FetchOptions, fetchFile } from './fetch.ts'
 import { throttled } from './throttle.ts'
@@ -20,7 +21,7 @@ export interface Installation {
  * `into` holds the whole, right bundle. Abort leaves `into` half written, and the boot state alone.
  */
 export async function install(
-  ports: Pick<Ports, 'content' | 'installer' | 'clock' | 'log'>,
+  ports: Pick<Ports, 'content' | 'installer' | 'leftovers' | 'clock' | 'log'>,
   { update, into, lowest }: Installation,
   options: FetchOptions,
   progress: (done: number, size: number) => void,
@@ -40,15 +41,47 @@ export async function install(
     log.info('install.delayed', { ms: delay })
     await clock.sleep(delay, signal)
   }
-  const fetched = fetchFile(ports, { url: update.url, size, onSize }, options, signal)
-  const paced = bytesPerSecond === undefined ? fetched : throttled(fetched, bytesPerSecond, clock, signal)
-  const bytes = counted(paced, done => {
-    log.debug('install.progress', { bytes: done, of: size })
-    if (size !== undefined) progress(done, size)
-  })
-  const bundle = 'bundle' in update ? gate(bytes, update.bundle) : gateSelfSigned(bytes, file)
-  await ports.installer.install(bundle, into, signal, lowest)
+  const leftovers = file.sha256 && ports.leftovers
+  const left = file.sha256 && (await leftovers?.find(file.sha256, into))
+  try {
+    await run(left)
+  } catch (error) {
+    if (!left || !(error instanceof AgentError) || error.code !== 'FILE_HASH') throw error
+    // The slot had something else than the note said. The network has the last word.
+    log.warn('install.leftover-wrong', { first: left.first, end: left.end })
+    await leftovers?.forget()
+    await run(undefined)
+  }
+  await leftovers?.forget()
   log.info('install.end', { slot: into, bytes: size, ms: Math.round(clock.monotonic() - begun) })
+
+  async function run(from: Leftover | undefined): Promise<void> {
+    const source = from ? pieced(from) : fetched({})
+    const noted = leftovers && file.sha256 ? leftovers.noting(source, file.sha256, into) : source
+    const bytes = counted(noted, done => {
+      log.debug('install.progress', { bytes: done, of: size })
+      if (size !== undefined) progress(done, size)
+    })
+    const bundle = 'bundle' in update ? gate(bytes, update.bundle) : gateSelfSigned(bytes, file)
+    await ports.installer.install(bundle, into, signal, lowest)
+  }
+
+  function fetched(part: { from?: number; upTo?: number }): AsyncIterable<Buffer> {
+    const bytes = fetchFile(ports, { url: update.url, size, onSize, ...part }, options, signal)
+    return bytesPerSecond === undefined ? bytes : throttled(bytes, bytesPerSecond, clock, signal)
+  }
+
+  /** The middle from the slot, the rest from the network. */
+  async function* pieced({ first, end, bytes }: Leftover): AsyncGenerator<Buffer> {
+    yield* fetched({ upTo: first })
+    let at = first
+    for await (const piece of bytes()) {
+      at += piece.length
+      yield piece
+    }
+    log.info('install.resumed', { first, end, bytes: at - first })
+    yield* fetched({ from: at })
+  }
 
   async function* counted(source: AsyncIterable<Buffer>, tell: (done: number) => void): AsyncGenerator<Buffer> {
     let done = 0

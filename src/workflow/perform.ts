@@ -20,7 +20,7 @@ export interface PerformOptions {
 /** Every step but `wait` and `report`, which only the loop can do. */
 export type LocalStep = Exclude<WorkflowStep, { do: 'wait' | 'report' }>
 
-type Local = Pick<Ports, 'boot' | 'journal' | 'host' | 'content' | 'installer' | 'clock' | 'log'>
+type Local = Pick<Ports, 'boot' | 'journal' | 'host' | 'content' | 'installer' | 'leftovers' | 'clock' | 'log'>
 
 /** Does one step. Each may be cut anywhere and then comes again: the order of effects inside matters, and says why. */
 export async function perform(

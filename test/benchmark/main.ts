@@ -7,6 +7,7 @@ import { buildAgent, PROGRAM } from '../../image/build/agent-bundle.ts'
 import { repositoryRoot } from '../bench/workbench/repository.ts'
 import { type AgentOptions, forget, type InstallFigures, installWithAgent, startAgent } from './agent-run.ts'
 import { installWith } from './contenders.ts'
+import { fetchedWithCuts } from './cuts.ts'
 import { atADistance } from './distance.ts'
 import { figuresOf, type Measurements, type Runner } from './figures.ts'
 import { plot } from './plot.ts'
@@ -66,7 +67,7 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
   const rounds = Number(values.rounds)
   const skipped = [
     'At 50 ms: a relay of 25 ms each way at 100 Mbit/s, 64 MiB; without loss, which takes tc netem.',
-    'Power cuts: not measured; an installation that was cut begins at the first byte again.',
+    ...(values.quick ? ['Cuts: only of a large image; what is lost at each does not depend on its size.'] : []),
   ]
   const startMs = await starts(rig, agent, 2 * rounds + 1)
   const idleMB = await idle(rig, agent)
@@ -78,8 +79,9 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
   }
   const delayed = await atADistance(rig, small, Math.min(rounds, 3))
   const payload = values.quick ? small : await rig.payload(1024)
+  const cut = values.quick ? {} : { fetchedWithCuts: await fetchedWithCuts(rig, payload, agent, 10) }
   const installs = await race(rig, payload, agent, rounds)
-  return { imageBytes: payload.imageBytes, installs, idleMB, smallPeakMB, startMs, delayed, skipped }
+  return { imageBytes: payload.imageBytes, installs, idleMB, smallPeakMB, startMs, delayed, ...cut, skipped }
 }
 
 /** In turn, so that whatever else the machine does meets all alike. */

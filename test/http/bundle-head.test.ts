@@ -21,13 +21,20 @@ async function bundle(image: string, description: string, content: Buffer): Prom
   return runProgram(['cpio', '--quiet', '-o', '-H', 'crc'], { cwd: dir, input })
 }
 
-const plain = await bundle('rootfs.ext4', 'images: ( { filename = "rootfs.ext4"; } );', Buffer.alloc(300_000))
+const plain = await bundle('rootfs.ext4', 'images: ( { filename = "rootfs.ext4"; } );', Buffer.alloc(300_000, 7))
 const packed = await bundle('r.zst', 'a = { filename = "r.zst"; compressed = "zstd"; }', Buffer.alloc(300_000))
 const two = await bundle('one', '{ filename = "one"; }, { filename = "two"; }', Buffer.alloc(300_000))
 
 test('the size of a plain image is that of the file, of a packed one what its frame says', () => {
-  assert.deepEqual(declaredImage(plain), { name: 'rootfs.ext4', bytes: 300_000 })
-  assert.deepEqual(declaredImage(packed), { name: 'r.zst', bytes: 300_000 })
+  const at = (bundle: Buffer, text: Buffer) => bundle.indexOf(text, 1500)
+  assert.deepEqual(declaredImage(plain), {
+    name: 'rootfs.ext4',
+    first: at(plain, Buffer.alloc(1000, 7)),
+    packed: false,
+    bytes: 300_000,
+  })
+  const first = packed.indexOf(Buffer.from('28b52ffd', 'hex'))
+  assert.deepEqual(declaredImage(packed), { name: 'r.zst', first, packed: true, bytes: 300_000 })
   assert.equal(declaredImage(two), undefined)
 })
 

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after } from 'node:test'
+import { SlotLeftovers } from '../../src/adapters/leftovers.ts'
+import { AgentError } from '../../src/domain/errors.ts'
+import { install } from '../../src/workflow/install.ts'
+import { runProgram } from '../bench/workbench/program.ts'
+import { pseudoRandom } from '../bench/workbench/root-tree.ts'
+import { VirtualClock } from '../workflow/virtual-clock.ts'
+
+const dir = await mkdtemp(join(tmpdir(), 'leftovers-'))
+after(() => rm(dir, { recursive: true }))
+const slot = join(dir, 'slot')
+const noteFile = join(dir, 'leftover.json')
+const log = { debug() {}, info() {}, warn() {}, error() {} }
+
+const image = pseudoRandom(40 << 20, 'leftovers')
+await writeFile(join(dir, 'sw-description'), 'images: ( { filename = "image"; } );')
+await writeFile(join(dir, 'sw-description.sig'), Buffer.alloc(1500, 1))
+await writeFile(join(dir, 'image'), image)
+const bundle = await runProgram(['cpio', '--quiet', '-o', '-H', 'crc'], {
+  cwd: dir,
+  input: 'sw-description\nsw-description.sig\nimage',
+})
+const sha256 = createHash('sha256').update(bundle).digest()
+const first = bundle.indexOf(image.subarray(0, 64))
+
+const leftovers = () => new SlotLeftovers({ file: noteFile, device: { a: join(dir, 'a'), b: slot } }, log)
+
+class PowerCut extends Error {}
+
+/** The power goes after so many bytes; returns how many came from the network. */
+async function attempt(cutAfter = Number.POSITIVE_INFINITY): Promise<number> {
+  let fetched = 0
+  const content = {
+    async get(_url: string, range: { first: number; last: number }) {
+      async function* body(): AsyncGenerator<Buffer> {
+        const bytes = bundle.subarray(range.first, range.last + 1)
+        fetched += bytes.length
+        yield bytes
+      }
+      return { ...range, total: bundle.length, etag: undefined, body: body() }
+    },
+  }
+  const installer = {
+    async install(bytes: AsyncIterable<Buffer>) {
+      const file = await open(slot, 'r+')
+      let at = 0
+      try {
+        for await (const piece of bytes) {
+          // What SWUpdate does: all that belongs to the image goes to its place.
+          const part = piece.subarray(Math.max(0, first - at), Math.max(0, first + image.length - at))
+          if (part.length > 0) await file.write(part, 0, part.length, Math.max(0, at - first))
+          at += piece.length
+          if (at >= cutAfter) throw new PowerCut()
+        }
+      } finally {
+        await file.close()
+      }
+    },
+  }
+  const update = {
+    bundle: { fileId: 'f', fileName: 'a.swu', sizeInBytes: bundle.length, sha256 },
+    url: 'http://x/',
+  }
+  const ports = { content, installer, leftovers: leftovers(), clock: new VirtualClock(), log }
+  const options = { rangeBytes: 1 << 20, timeout: 1e9 }
+  try {
+    await install(ports, { update, into: 'b' } as never, options, () => {}, new AbortController().signal)
+  } catch (error) {
+    if (!(error instanceof PowerCut)) throw error
+  }
+  return fetched
+}
+
+async function slotIsWhole(): Promise<boolean> {
+  const file = await open(slot, 'r')
+  const bytes = Buffer.alloc(image.length)
+  await file.read(bytes, 0, bytes.length, 0)
+  await file.close()
+  return bytes.equals(image)
+}
+
+const fresh = async (): Promise<void> => {
+  await writeFile(slot, Buffer.alloc(image.length))
+  await rm(noteFile, { force: true })
+}
+
+test('what reached the slot does not come from the network again', async () => {
+  await fresh()
+  let fetched = await attempt(30 << 20)
+  const again = await attempt()
+  fetched += again
+  assert.ok(await slotIsWhole())
+  assert.ok(again < 25 << 20, `${again} bytes again`)
+  assert.ok(fetched > bundle.length)
+  assert.ok(!(await readdir(dir)).includes('leftover.json'), 'the note outlived the installation')
+})
+
+test('ten cuts: no more than ten times what lies between two notes', async () => {
+  await fresh()
+  let fetched = 0
+  for (let cut = 1; cut <= 10; cut++) fetched += await attempt((cut * bundle.length) / 11)
+  fetched += await attempt()
+  assert.ok(await slotIsWhole())
+  assert.ok(fetched < bundle.length + 10 * (12 << 20), `${fetched} bytes`)
+})
+
+test('a slot that lost what was noted: the hash says so, and all comes from the network', async () => {
+  await fresh()
+  await attempt(30 << 20)
+  const file = await open(slot, 'r+')
+  await file.write(Buffer.from('a hole'), 0, 6, 5 << 20)
+  await file.close()
+  assert.ok((await attempt()) >= bundle.length)
+  assert.ok(await slotIsWhole())
+})
+
+test('of another bundle, for another slot, or unreadable: nothing is left', async () => {
+  await fresh()
+  await attempt(30 << 20)
+  assert.notEqual(await leftovers().find(sha256, 'b'), undefined)
+  assert.equal(await leftovers().find(Buffer.alloc(32), 'b'), undefined)
+  assert.equal(await leftovers().find(sha256, 'b'), undefined, 'the note of a slot that becomes something else stays')
+  for (const text of [
+    '',
+    '{',
+    '{"sha256":1}',
+    `{"sha256":"${sha256.toString('hex')}","slot":"b","first":9,"end":-1}`,
+  ]) {
+    await writeFile(noteFile, text)
+    assert.equal(await leftovers().find(sha256, 'b'), undefined)
+  }
+})
+
+test('a wrong file on the server stays an error', async () => {
+  await fresh()
+  await attempt(30 << 20)
+  bundle[bundle.length - 100]! ^= 1
+  try {
+    await assert.rejects(attempt(), (error: AgentError) => error instanceof AgentError && error.code === 'FILE_HASH')
+  } finally {
+    bundle[bundle.length - 100]! ^= 1
+  }
+})
