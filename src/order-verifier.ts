@@ -22,6 +22,8 @@ export class OrderVerifier {
   readonly #ports: Needed
   readonly #options: VerifierOptions
   readonly #keys: RootKeys
+  /** A twin is read anew on every connection, and mostly says what it said before: that is fetched for once. */
+  #last: { readonly asked: string; readonly order: Order } | undefined
 
   constructor(ports: Needed, options: VerifierOptions) {
     this.#ports = ports
@@ -31,6 +33,15 @@ export class OrderVerifier {
 
   /** Errors: AgentError `PACKAGE_STORE`, when this machine cannot say anything now; the signal's reason on abort. */
   async verify(service: Service, signal: AbortSignal): Promise<Order> {
+    const asked = JSON.stringify(service)
+    if (this.#last?.asked === asked) return this.#last.order
+    this.#last = undefined
+    const order = await this.#verify(service, signal)
+    this.#last = { asked, order }
+    return order
+  }
+
+  async #verify(service: Service, signal: AbortSignal): Promise<Order> {
     const keys = await this.#keysFor(service, signal)
     const terms = { ...this.#options, ring: 'ring' in keys ? keys.ring : NO_KEYS }
     const fetched: Fetched = 'ring' in keys ? { extraCodes: keys.extraCodes } : { failure: keys.failure }

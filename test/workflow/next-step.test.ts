@@ -95,6 +95,17 @@ const TABLE: Readonly<Record<string, readonly Row[]>> = {
     ],
     ['same id, other manifest', { goal: { ...goal, fingerprint: 'F2' }, attempt }, 'begin'],
     ['refused, first seen', { goal: refused }, 'begin'],
+    ['begun, and refused since: its key was withdrawn', { goal: refused, attempt }, 'finish 80300009'],
+    ['installed, and refused since', { goal: refused, attempt: installed, boot: pending }, 'finish 80300009'],
+    [
+      'installed and committed, and refused since',
+      { goal: refused, attempt: installed, boot: onB, version: '2.0.0' },
+      'finish 700',
+    ],
+    ['older than allowed', { goal, attempt, lowest: '2.0.0.1' }, 'finish 32100015'],
+    ['as old as allowed', { goal, attempt, lowest: '2.0' }, 'install b'],
+    ['older than allowed, but installed already', { goal, attempt, lowest: '3.0', version: '2.0.0' }, 'finish 700'],
+    ['older than allowed, but on its way', { goal, attempt: installed, lowest: '3.0' }, 'activate b'],
     ['refused and reported', { goal: refused, attempt: { ...attempt, result, reported: true } }, 'wait news'],
   ],
   'a trial boot': [
