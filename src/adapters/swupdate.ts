@@ -104,12 +104,14 @@ export class Swupdate implements Installer {
 
   /**
    * SWUpdate ends with the image in the page cache: activated then, a slot would start with holes in it after a power cut.
-   * sync(1) is for whatever else the bundle has written; it does not make the disk itself flush, which fsync of the slot does.
+   * fsync of the slot is enough, and waits for nobody else's writes; sync(1) is only for a slot whose device is not there
+   * to be asked.
    */
   async #sync(into: SlotName, signal: AbortSignal): Promise<void> {
-    await run(['sync'], { signal, code: 'SLOT' })
     const device = this.#options.device[into]
-    if (!(await syncSlot(device))) this.#log.warn('slot.unknown', { slot: into, device })
+    if (await syncSlot(device)) return
+    this.#log.warn('slot.unknown', { slot: into, device })
+    await run(['sync'], { signal, code: 'SLOT' })
   }
 
   /** SWUpdate's own words go to the log; its errors are kept for the report. */
