@@ -7,14 +7,8 @@ import type { Log } from './ports.ts'
 import { rsaKey } from './trust/keys.ts'
 import type { RootKey } from './trust/root-keys.ts'
 import { isObject } from './trust/service.ts'
-import {
-  type Circumstances,
-  describeExplanation,
-  describePackage,
-  explain,
-  explainPackage,
-  UsageError,
-} from './verify.ts'
+import { type Circumstances, explain, explainPackage, UsageError } from './verify.ts'
+import { describeExplanation, describePackage } from './verify-text.ts'
 import { lowestVersion } from './workflow/downgrade.ts'
 
 export interface VerifyOptions {

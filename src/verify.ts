@@ -1,6 +1,6 @@
 import { AgentError } from './domain/errors.ts'
 import { ercText } from './domain/result-codes.ts'
-import { type Check, type CheckName, Checks } from './trust/checks.ts'
+import { type Check, Checks } from './trust/checks.ts'
 import { gateWhole } from './trust/gate.ts'
 import { authenticity, type Evidence, type Fetched, judge, type Terms } from './trust/order.ts'
 import { type Anchors, type RootKeyPackage, readRootKeyPackage } from './trust/root-key-package.ts'
@@ -201,39 +201,4 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
 function expected(error: unknown): AgentError {
   if (error instanceof AgentError) return error
   throw error
-}
-
-const MARK = { pass: ' ok ', fail: 'FAIL', warn: 'warn', skip: ' -- ' } as const
-
-/** Every check of a deployment: those behind a failure are not reached. */
-const ALL: readonly CheckName[] = [
-  ...(['action', 'workflow id', 'root key package', 'structure', 'root key', 'signing key', 'signature'] as const),
-  ...(['hash', 'version', 'schema', 'names', 'steps', 'compatibility', 'handler', 'urls'] as const),
-]
-
-export function describeExplanation(explanation: Explanation): string {
-  const { verdict, reason, checks, updateId, manifestVersion, extendedResultCode, authentic } = explanation
-  const reached = new Set(checks.map(({ name }) => name))
-  const rest = checks.some(({ name }) => name === 'workflow id') && verdict === 'refuse' ? ALL : []
-  const lines = [
-    ...checks,
-    ...rest.filter(name => !reached.has(name)).map(name => ({ name, outcome: 'skip', detail: 'not reached' }) as const),
-  ].map(({ name, outcome, detail }) => `  ${MARK[outcome]}  ${name.padEnd(18)} ${detail}`.trimEnd())
-  const what = updateId ? `${updateId.provider} ${updateId.name} ${updateId.version}` : 'unknown update'
-  return [
-    `${what}, manifest version ${manifestVersion || 'unknown'}: ${authentic ? 'authentic' : 'not authentic'}`,
-    ...lines,
-    `${verdict.toUpperCase()}: ${reason}${verdict === 'accept' ? '' : ` (${extendedResultCode})`}`,
-    '',
-  ].join('\n')
-}
-
-export function describePackage(explanation: PackageExplanation): string {
-  const { verdict, reason, version, rootKeys, disabledRootKeys, disabledSigningKeys, extendedResultCode } = explanation
-  const facts = [
-    `root key package version ${version}: root keys ${rootKeys.join(', ')}`,
-    `withdrawn: ${disabledRootKeys.join(', ') || 'no'} root keys, ${disabledSigningKeys} signing keys`,
-  ]
-  const code = verdict === 'accept' ? '' : ` (${extendedResultCode})`
-  return [...(verdict === 'accept' ? facts : []), `${verdict.toUpperCase()}: ${reason}${code}`, ''].join('\n')
 }

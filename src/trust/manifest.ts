@@ -2,8 +2,8 @@ import * as v from 'valibot'
 import type { FileEntity, ManifestStep, UpdateId, UpdateManifest, Verified } from '../domain/deployment.ts'
 import { AgentError, messageOf } from '../domain/errors.ts'
 import type { Checks } from './checks.ts'
+import { bad, type Entities, files, readFiles } from './files.ts'
 import { JsonError, readJson } from './json.ts'
-import { isSafeName } from './names.ts'
 
 /** In characters; a manifest in the twin can never be near it, a detached one comes in a file (chapter 4.10). */
 export const MAX_MANIFEST_LENGTH = 256 * 1024
@@ -15,18 +15,6 @@ const version = v.pipe(
   v.check(text => text.split('.').every(part => Number(part) <= 2147483647), 'has a number above 2147483647'),
 )
 const updateId = v.object({ provider: name, name, version })
-
-const file = v.looseObject({
-  fileName: v.optional(v.string()),
-  // The published schema's spelling; the service sends the other one (chapter 3.3).
-  filename: v.optional(v.string()),
-  sizeInBytes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2147483648)),
-  hashes: v.record(v.string(), v.string()),
-  relatedFiles: v.optional(
-    v.record(v.string(), v.looseObject({ fileName: v.optional(v.string()), filename: v.optional(v.string()) })),
-  ),
-})
-const files = v.record(v.string(), file)
 
 const step = v.looseObject({
   type: v.optional(v.string()),
@@ -122,8 +110,6 @@ function readVersion({ manifestVersion }: Record<string, unknown>): string {
   throw new AgentError('MANIFEST_VERSION', `manifestVersion is ${got}, ${known}`)
 }
 
-type Entities = ReadonlyMap<string, FileEntity>
-
 function fromMini(manifestVersion: string, manifest: v.InferOutput<typeof mini>, entities: Entities): MiniManifest {
   const { updateId, detachedManifestFileId } = manifest
   const detached = entities.get(detachedManifestFileId)
@@ -176,42 +162,9 @@ function readStep(
   return { handler, files, handlerProperties }
 }
 
-function readFiles(given: v.InferOutput<typeof files>): Entities {
-  return new Map(
-    Object.entries(given).map(([fileId, { fileName, filename, sizeInBytes, hashes, relatedFiles }]) => {
-      const name = fileName ?? filename ?? bad(`file ${fileId.slice(0, 64)} has no fileName`)
-      if (filename !== undefined && filename !== name) bad(`file ${fileId.slice(0, 64)} has two names`)
-      const related = Object.values(relatedFiles ?? {}).map(each => each.fileName ?? each.filename ?? name)
-      for (const each of [name, ...related]) {
-        if (isSafeName(each)) continue
-        throw new AgentError('NAME_UNSAFE', `file name ${JSON.stringify(each.slice(0, 80))} is not a plain file name`)
-      }
-      return [fileId, { fileId, fileName: name, sizeInBytes, sha256: sha256Of(name, hashes) }]
-    }),
-  )
-}
-
-function sha256Of(fileName: string, hashes: Readonly<Record<string, string>>): Buffer {
-  const names = Object.keys(hashes)
-  if (names.length === 0) throw new AgentError('HASH_MISSING', `${fileName} has no hash`)
-  const [text, ...more] = names.filter(key => key.toLowerCase() === 'sha256').map(key => hashes[key])
-  if (text === undefined) {
-    throw new AgentError('HASH_TYPE', `${fileName} has ${names.join(', ').slice(0, 80)} but no sha256`)
-  }
-  if (more.length > 0) bad(`${fileName} has more than one sha256`)
-  const bytes = Buffer.from(text, 'base64')
-  if (!/^[A-Za-z0-9+/]{43}=$/.test(text) || bytes.length !== 32)
-    bad(`the sha256 of ${fileName} is not 32 bytes of base64`)
-  return bytes
-}
-
 function check<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
   const result = v.safeParse(schema, value)
   if (result.success) return result.output
   const [issue] = result.issues
   return bad(`${v.getDotPath(issue) ?? ''}: ${issue.message}`)
-}
-
-function bad(message: string): never {
-  throw new AgentError('MANIFEST_BAD', `updateManifest ${message}`)
 }
