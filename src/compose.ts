@@ -90,7 +90,6 @@ export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptio
   const fetch = {
     rangeBytes: content.rangeBytes,
     bytesPerSecond: content.maxBytesPerSecond,
-    startWithin: content.startWithinSeconds * 1000,
     timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
   }
   return {

@@ -75,7 +75,6 @@ const piAdu = section({
       rangeBytes: v.exactOptional(whole(4096, 100_000_000), 1_048_576),
       stallSeconds: v.exactOptional(seconds, 60),
       maxBytesPerSecond: v.exactOptional(whole(1024, 1_000_000_000)),
-      startWithinSeconds: v.exactOptional(number(0, 86_400), 0),
     }),
     {},
   ),

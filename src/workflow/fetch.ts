@@ -9,8 +9,6 @@ export interface FetchOptions {
   readonly timeout: number
   /** Of bundles; undefined: as fast as it goes. */
   readonly bytesPerSecond?: number | undefined
-  /** A bundle's download begins at a random moment within this many milliseconds: a fleet is not to come all at once. */
-  readonly startWithin?: number
 }
 
 export interface FileToFetch {

@@ -35,12 +35,7 @@ export async function install(
   const onSize = (known: number): void => {
     size = known
   }
-  const { bytesPerSecond, startWithin = 0 } = options
-  if (startWithin > 0) {
-    const delay = Math.round(startWithin * clock.random())
-    log.info('install.delayed', { ms: delay })
-    await clock.sleep(delay, signal)
-  }
+  const { bytesPerSecond } = options
   const leftovers = file.sha256 && ports.leftovers
   const left = file.sha256 && (await leftovers?.find(file.sha256, into))
   try {
