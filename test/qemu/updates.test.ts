@@ -98,8 +98,8 @@ for (const [version, slot] of [
 }
 
 const FALL_BACKS: readonly [string, Changes, string[], RegExp, string?][] = [
-  ['panics', PANICS, ['b trial', 'b trial', 'a fell back'], /./],
-  ['has an init that hangs', HANGS, ['b trial', 'b trial', 'a fell back'], /./],
+  ['panics', PANICS, ['b trial', 'b trial', 'a fell back'], /never started the agent/],
+  ['has an init that hangs', HANGS, ['b trial', 'b trial', 'a fell back'], /never started the agent/],
   ['never connects', OFFLINE, ['b trial', 'a trial failed before'], /the hub was not reached/],
   ['is not what was ordered', {}, ['b trial', 'a trial failed before'], /4\.4\.4/, '4.4.4'],
 ]
