@@ -165,7 +165,7 @@ export class Machine {
   async login(timeoutMs: number, from = 0): Promise<void> {
     const { end } = await this.waitFor(/root@pi-adu/, timeoutMs, from)
     this.send(
-      'stty -echo; export PS1= PS2= SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"; echo rea""dy\n',
+      'set +H; stty -echo; export PS1= PS2= SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"; echo rea""dy\n',
     )
     await this.waitFor(/^ready/m, timeoutMs, end)
   }
