@@ -1,4 +1,4 @@
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rm } from 'node:fs/promises'
 import * as v from 'valibot'
 import { messageOf } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
@@ -10,13 +10,17 @@ export interface LeftoverOptions {
   /** Where the note is kept: on the data partition. */
   readonly file: string
   readonly device: Readonly<Record<SlotName, string>>
+  /** Between two notes, in milliseconds: each has the slot synced, which costs time where the network is faster than that. */
+  readonly every?: number
 }
 
-/** Between two notes, in bytes of the bundle: what a power cut costs at most. */
+/** Between two notes, in bytes of the bundle. With those of a second, and those on the way, what a power cut costs. */
 const NOTE_EVERY = 5 << 20
 /** Bytes that may have left us and not have reached the slot: in the gate, in the pipe, inside SWUpdate; about 0.6 MB. */
 const ON_THE_WAY = 1 << 20
 const PIECE = 1 << 20
+/** One sector, overwritten in place: no power cut can tear it, and the file system has nothing to note of its own. */
+const NOTE_BYTES = 512
 
 const note = v.object({
   sha256: v.string(),
@@ -57,6 +61,8 @@ export class SlotLeftovers implements Leftovers {
     let image: DeclaredImage | undefined
     let seen = 0
     let next = NOTE_EVERY
+    const { every = 1_000 } = this.#options
+    let last = performance.now()
     let noting: Promise<void> | undefined
     try {
       for await (const piece of bundle) {
@@ -68,8 +74,9 @@ export class SlotLeftovers implements Leftovers {
         }
         yield piece
         seen += piece.length
-        if (!image || image.packed || noting || seen < next) continue
+        if (!image || image.packed || noting || seen < next || performance.now() - last < every) continue
         next = seen + NOTE_EVERY
+        last = performance.now()
         const end = Math.min(seen - ON_THE_WAY, image.first + image.bytes)
         noting = this.#note({ sha256: sha256.toString('hex'), slot, first: image.first, end }).finally(() => {
           noting = undefined
@@ -92,12 +99,13 @@ export class SlotLeftovers implements Leftovers {
       const before = parsed(await readFile(file, 'utf8').catch(() => ''))
       // While an installation feeds back what an earlier one has left, that one's note holds.
       if (before?.sha256 === value.sha256 && before.slot === value.slot && before.end >= value.end) return
-      const fresh = await open(`${file}.new`, 'w', 0o600)
-      await fresh
-        .writeFile(JSON.stringify(value))
-        .then(() => fresh.sync())
-        .finally(() => fresh.close())
-      await rename(`${file}.new`, file)
+      const handle = await open(file, 'r+').catch(() => open(file, 'w', 0o600))
+      try {
+        await handle.write(Buffer.from(JSON.stringify(value).padEnd(NOTE_BYTES)), 0, NOTE_BYTES, 0)
+        await handle.datasync()
+      } finally {
+        await handle.close()
+      }
     } catch (error) {
       this.#log.warn('leftover.not-noted', { why: messageOf(error) })
     }
