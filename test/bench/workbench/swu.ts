@@ -13,6 +13,8 @@ export interface BundleDescription {
   readonly version?: string
   readonly imageBytes?: number
   readonly hardware?: string
+  /** Level of zstd(1) to compress the image with. */
+  readonly zstd?: number
   /** The slots it can be installed to; both unless told. */
   readonly slots?: readonly ('a' | 'b')[]
   /** Bootloader variables the bundle sets itself. The agent, not the bundle, activates a slot: such a bundle must do no harm. */
@@ -26,12 +28,17 @@ export async function buildBundle(path: string, description: BundleDescription, 
   const dir = await mkdtemp(join(dirname(path), 'bundle-'))
   try {
     const { tree, version = tree.version, hardware = HARDWARE, slots = ['a', 'b'], bootEnv = {} } = description
+    const packed = description.zstd === undefined ? {} : { zstd: description.zstd }
     const image = join(dir, IMAGE)
     await buildImage(image, tree, description.imageBytes)
     // SWUpdate runs in the device's folder.
     const sources = slots.map(slot => [slot, { image, device: `slots/${slot}.img` }])
     const revision = hardware.split(':')[1] ?? hardware
-    await createBundle(path, { version, hardware: [revision], slots: Object.fromEntries(sources), bootEnv }, signer)
+    await createBundle(
+      path,
+      { version, hardware: [revision], slots: Object.fromEntries(sources), bootEnv, ...packed },
+      signer,
+    )
   } finally {
     await rm(dir, { recursive: true, force: true })
   }

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { after, suite } from 'node:test'
+import { Swupdate } from '../../src/adapters/swupdate.ts'
+import type { Bundle, Installer } from '../../src/ports.ts'
+import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
+import { slotVersion } from '../bench/workbench/device-folder.ts'
+import { SLOT_BYTES } from '../bench/workbench/image.ts'
+import { HARDWARE } from '../bench/workbench/root-tree.ts'
+import { buildBundle } from '../bench/workbench/swu.ts'
+import { FakeDevice } from '../workflow/fake-device.ts'
+
+interface Subject {
+  readonly installer: Installer
+  /** A good one of version 2.0.0. */
+  readonly bundle: Buffer
+  /** Of the system in slot b, when there is a whole one. */
+  version(): Promise<string | undefined>
+}
+
+const never = new AbortController().signal
+
+/** In pieces that are used over and over, as the network gives them. */
+async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
+  const piece = Buffer.alloc(50_000)
+  for (let at = 0; at < bytes.length; at += piece.length) {
+    const length = bytes.copy(piece, 0, at)
+    yield piece.subarray(0, length)
+  }
+  piece.fill(0)
+}
+
+const asBundle = (bytes: AsyncIterable<Buffer>): Bundle => bytes as unknown as Bundle
+
+/** What holds for every Installer: the fake of the power-cut tests, and the one over the real program. */
+function contract(name: string, subject: () => Promise<Subject>): void {
+  suite(name, () => {
+    test('a good bundle is in the slot when it resolves', async () => {
+      const { installer, bundle, version } = await subject()
+      await installer.install(asBundle(pieces(bundle)), 'b', never)
+      assert.equal(await version(), '2.0.0')
+    })
+
+    test('an error of the bundle comes through as it is', async () => {
+      const { installer, bundle } = await subject()
+      const broken = new Error('the gate says no')
+      async function* withheld(): AsyncGenerator<Buffer> {
+        yield* pieces(bundle.subarray(0, -65_536))
+        throw broken
+      }
+      await assert.rejects(installer.install(asBundle(withheld()), 'b', never), error => error === broken)
+    })
+
+    test('abort ends it with the reason, also while the bundle makes no progress', async () => {
+      const { installer, bundle } = await subject()
+      const stop = new AbortController()
+      const enough = new Error('enough')
+      async function* slow(): AsyncGenerator<Buffer> {
+        yield* pieces(bundle.subarray(0, 100_000))
+        setTimeout(() => stop.abort(enough), 50)
+        await new Promise((_, reject) => stop.signal.addEventListener('abort', () => reject(enough)))
+      }
+      await assert.rejects(installer.install(asBundle(slow()), 'b', stop.signal), error => error === enough)
+    })
+  })
+}
+
+const dir = await mkdtemp(join(tmpdir(), 'installer-'))
+after(() => rm(dir, { recursive: true }))
+// The workbench's bundles name the slot relative to the folder that SWUpdate runs in.
+process.chdir(dir)
+process.env.PATH += ':/usr/sbin:/sbin'
+await mkdir('slots')
+const slot = join(dir, 'slots/b.img')
+const signer = await openBundleSigner(join(dir, 'keys'))
+const lines: string[] = []
+const note = (event: string, fields?: object): void => void lines.push(`${event} ${JSON.stringify(fields)}`)
+const log = { debug: note, info: note, warn: note, error: note }
+
+const swupdate = (certificate = signer.certificate): Installer =>
+  new Swupdate(
+    {
+      certificate,
+      hardware: HARDWARE,
+      selection: { a: 'stable,a', b: 'stable,b' },
+      device: { a: join(dir, 'slots/a.img'), b: slot },
+    },
+    log,
+  )
+
+async function emptySlot(bytes = SLOT_BYTES): Promise<void> {
+  await writeFile(slot, '')
+  await truncate(slot, bytes)
+}
+
+await buildBundle(join(dir, 'good.swu'), { tree: { version: '2.0.0' } }, signer)
+const good = await readFile(join(dir, 'good.swu'))
+
+contract('the fake', async () => {
+  const device = new FakeDevice()
+  const { installer } = device.plainPorts()
+  const bundle = Buffer.concat([Buffer.from(`${JSON.stringify({ version: '2.0.0' })}\n`), Buffer.alloc(200_000, 7)])
+  const version = async () => (device.slots.b === 'broken' ? undefined : device.slots.b.version)
+  return { installer, bundle, version }
+})
+
+contract('swupdate', async () => {
+  await emptySlot()
+  return { installer: swupdate(), bundle: good, version: () => slotVersion(dir, 'b') }
+})
+
+test('a bundle that somebody else signed is refused, with the reason', async () => {
+  await emptySlot()
+  const other = await openBundleSigner(join(dir, 'keys'), 'other')
+  const install = swupdate(other.certificate).install(asBundle(pieces(good)), 'b', never)
+  await assert.rejects(install, {
+    code: 'SWUPDATE_FAILED',
+    message: /swupdate failed with exit code 1: .*[Ss]ignature/,
+  })
+  assert.equal(await slotVersion(dir, 'b'), undefined)
+})
+
+test('an image that is compressed streams as well, and its size is known before its first byte', async () => {
+  await buildBundle(join(dir, 'packed.swu'), { tree: { version: '2.0.0' }, zstd: 3 }, signer)
+  const packed = await readFile(join(dir, 'packed.swu'))
+  assert.ok(packed.length < good.length / 2)
+  await emptySlot()
+  await swupdate().install(asBundle(pieces(packed)), 'b', never)
+  assert.equal(await slotVersion(dir, 'b'), '2.0.0')
+  await emptySlot(SLOT_BYTES - 512)
+  const install = swupdate().install(asBundle(pieces(packed)), 'b', never)
+  await assert.rejects(install, { code: 'SPACE', message: new RegExp(`${SLOT_BYTES} bytes`) })
+})
+
+test('a slot that is too small is not touched', async () => {
+  await emptySlot(SLOT_BYTES - 512)
+  await assert.rejects(swupdate().install(asBundle(pieces(good)), 'b', never), { code: 'SPACE' })
+  assert.ok((await readFile(slot)).equals(Buffer.alloc(SLOT_BYTES - 512)))
+})
+
+test('what SWUpdate says is in the log', () => {
+  assert.ok(lines.some(line => line.startsWith('swupdate ') && line.includes('SWUPDATE successful')))
+})
