@@ -8,7 +8,7 @@ import { atEnd, tempDir } from '../hub/support.ts'
 import { aMethodDevice } from './support.ts'
 
 test('the tutorial’s service script, its connection string filled in, sees every stage', async t => {
-  const { bench, device, publish } = await aMethodDevice(t, { stageSeconds: 1.2 })
+  const { bench, device, publish } = await aMethodDevice(t, { stageSeconds: 3 })
   const uri = await publish(await bench.buildBundle({ tree: { version: '2.0.0' } }))
   const dir = await tempDir(t)
   const source = await readFile(join(repositoryRoot(), 'test/firmware-update/tutorial/service.cjs'), 'utf8')
