@@ -3,10 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { CHOICE } from '../bench/qemu/choice.ts'
 import { decodeBootEnv, encodeBootEnv } from '../bench/workbench/boot-env.ts'
 import { decide } from '../bench/workbench/boot-rule.ts'
 import { rawEnv } from './raw-env.ts'
-import { CHOICE, UbootDisk } from './uboot-disk.ts'
+import { UbootDisk } from './uboot-disk.ts'
 
 let dir: string
 let disk: UbootDisk

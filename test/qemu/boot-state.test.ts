@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { readLayout } from '../../image/build/disk.ts'
 import { run } from '../../image/build/run.ts'
+import { CHOICE } from '../bench/qemu/choice.ts'
 import { type BootEnv, encodeBootEnv } from '../bench/workbench/boot-env.ts'
 import { decide } from '../bench/workbench/boot-rule.ts'
 import { BOOT_MS, Fleet } from './fleet.ts'
-import { CHOICE, UbootDisk } from './uboot-disk.ts'
+import { UbootDisk } from './uboot-disk.ts'
 import { readWriteLog, replay } from './write-log.ts'
 
 let dir: string

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { ImportedUpdate } from '../bench/authoring/manifest.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
-import { Guest, type GuestOptions, seenByGuest } from './guest.ts'
-import { buildSystem, bundleOf, type Changes, type System } from './system.ts'
+import { Guest, type GuestOptions, seenByGuest } from '../bench/qemu/guest.ts'
+import { buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
 
 export const ID = 'pi1'
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Guest } from '../bench/qemu/guest.ts'
 import { Fleet } from './fleet.ts'
-import type { Guest } from './guest.ts'
 
 // One core emulates four here, and U-Boot reads the kernel from an SD card bit by bit.
 const BOOT_MS = 900_000

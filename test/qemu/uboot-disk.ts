@@ -69,6 +69,3 @@ export class UbootDisk {
     })
   }
 }
-
-/** What the boot script says before it starts a slot. */
-export const CHOICE = /pi-adu: slot (\w) \(([\w ]+)\), trial (\w*), (\w*) tries left/

@@ -2,11 +2,11 @@ import { execFile } from 'node:child_process'
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { makeBundle } from '../../image/build/bundle.ts'
-import { cached, contentOf } from '../../image/build/cache.ts'
-import { repositoryRoot } from '../../image/build/repository.ts'
-import { run } from '../../image/build/run.ts'
-import { openSigner, type Signer } from '../../image/build/signer.ts'
+import { makeBundle } from '../../../image/build/bundle.ts'
+import { cached, contentOf } from '../../../image/build/cache.ts'
+import { repositoryRoot } from '../../../image/build/repository.ts'
+import { run } from '../../../image/build/run.ts'
+import { openSigner, type Signer } from '../../../image/build/signer.ts'
 
 /** The image as scripts/build-image makes it, for every test of one run. */
 export interface System {

@@ -1,9 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Card } from '../../image/qemu/card.ts'
-import { type Board, Machine } from '../../image/qemu/machine.ts'
-import type { Bench } from '../bench/bench.ts'
-import { GUEST_VIEW } from '../bench/hub/certs.ts'
+import { Card } from '../../../image/qemu/card.ts'
+import { type Board, Machine } from '../../../image/qemu/machine.ts'
+import type { Bench } from '../bench.ts'
+import { GUEST_VIEW } from '../hub/certs.ts'
 
 export interface GuestOptions {
   readonly id: string
