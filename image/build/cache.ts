@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 const HOME = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pi-adu-agent')
 
@@ -35,18 +35,18 @@ export async function cached(
 /** Forgets everything below `name`, or all. */
 export const forget = (name = ''): Promise<void> => rm(join(HOME, name), { recursive: true, force: true })
 
-/** A hash of every file below the folders and of their paths, to be an input. */
+/** A hash of every file below the folders and of their names there, to be an input. */
 export async function contentOf(...paths: readonly string[]): Promise<string> {
   const hash = createHash('sha256')
-  const visit = async (path: string): Promise<void> => {
+  const visit = async (path: string, name: string): Promise<void> => {
     const found = await stat(path)
     if (!found.isDirectory()) {
-      hash.update(`${path.length} ${path} ${found.mode & 0o111} ${found.size}\n`).update(await readFile(path))
+      hash.update(`${name.length} ${name} ${found.mode & 0o111} ${found.size}\n`).update(await readFile(path))
       return
     }
-    for (const name of (await readdir(path)).sort()) await visit(join(path, name))
+    for (const entry of (await readdir(path)).sort()) await visit(join(path, entry), `${name}/${entry}`)
   }
-  for (const path of paths) await visit(path)
+  for (const path of paths) await visit(path, basename(path))
   return hash.digest('hex')
 }
 

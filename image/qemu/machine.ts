@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -44,18 +44,9 @@ export function boardArguments({ board, disk, firmware, writeLog, more = [] }: O
   ]
 }
 
-const switchedOn = new Set<ChildProcess>()
-const allOff = (): void => {
-  for (const child of switchedOn) child.kill('SIGKILL')
-}
-process.once('exit', allOff)
-// Without this a process that is told to end would leave its boards running.
-for (const [signal, code] of [
-  ['SIGTERM', 143],
-  ['SIGINT', 130],
-] as const) {
-  process.once(signal, () => process.exit(code))
-}
+/** Starts QEMU, which ends when this process does, by whatever cause. */
+export const startQemu = (argv: readonly string[], stdio: StdioOptions): ChildProcess =>
+  spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-aarch64', ...argv], { stdio })
 
 const logged = (disk: string, log: string): string[] => [
   ...[
@@ -92,8 +83,7 @@ export class Machine {
     await mkdir(dir, { recursive: true })
     const [serial, monitor] = [join(dir, 'serial.sock'), join(dir, 'monitor.sock')]
     await Promise.all([serial, monitor].map(path => rm(path, { force: true })))
-    const child = spawn(
-      'qemu-system-aarch64',
+    const child = startQemu(
       [
         ...boardArguments(options),
         ...['-display', 'none', '-monitor', `unix:${monitor},server=on,wait=off`],
@@ -105,10 +95,8 @@ export class Machine {
         ...(board === 'raspi3b' ? ['-serial', `file:${join(dir, 'uart0.log')}`] : []),
         ...['-serial', 'chardev:serial'],
       ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
+      ['ignore', 'ignore', 'pipe'],
     )
-    switchedOn.add(child)
-    child.once('exit', () => switchedOn.delete(child))
     const machine = new Machine(child, monitor)
     child.stderr?.on('data', chunk => {
       machine.#complaint += chunk

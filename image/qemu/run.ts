@@ -1,11 +1,10 @@
 // scripts/run-qemu: the image on an emulated card, in an emulated board, for a person.
-import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { repositoryRoot } from '../build/repository.ts'
 import { Card } from './card.ts'
-import { type Board, boardArguments } from './machine.ts'
+import { type Board, boardArguments, startQemu } from './machine.ts'
 
 const { values } = parseArgs({
   options: {
@@ -33,15 +32,14 @@ if (board === 'raspi3b') await card.put({ 'extra.env': 'extra=adu.watchdog=off s
 console.error(`card: ${path}\nserial line: ${log}`)
 if (values.shell) console.error('leave with Ctrl-A X; the monitor is at Ctrl-A C')
 const serial = values.shell ? 'stdio,mux=on,signal=off' : 'null'
-const child = spawn(
-  'qemu-system-aarch64',
+const child = startQemu(
   [
     ...boardArguments({ board, disk: path, firmware: join(system, 'qemu') }),
     ...['-display', 'none', '-chardev', `${serial},id=serial,logfile=${log},logappend=on`],
     ...(board === 'raspi3b' ? ['-serial', 'null'] : []),
     ...['-serial', 'chardev:serial', ...(values.shell ? ['-mon', 'chardev=serial'] : ['-monitor', 'none'])],
   ],
-  { stdio: 'inherit' },
+  'inherit',
 )
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => child.kill('SIGTERM'))
 child.once('exit', code => process.exit(code ?? 1))

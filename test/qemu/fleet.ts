@@ -4,13 +4,11 @@ import { join } from 'node:path'
 import type { ImportedUpdate } from '../bench/authoring/manifest.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
-import { Guest, type GuestOptions, seenByGuest } from '../bench/qemu/guest.ts'
+import { BOOT_MS, Guest, type GuestOptions, PI_UPDATE, seenByGuest } from '../bench/qemu/guest.ts'
 import { buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
 
 export const ID = 'pi1'
 
-/** A boot of the image takes half a minute on an idle machine; this is for one that is not. */
-export const BOOT_MS = 300_000
 /** Install, up to four boots, and a watchdog's patience for each try. */
 export const UPDATE_MS = 900_000
 
@@ -63,8 +61,7 @@ export class Fleet {
   import(bundle: string, version: string, criteria = version): Promise<ImportedUpdate> {
     const swuFileName = bundle.slice(bundle.lastIndexOf('/') + 1)
     return this.bench.importBundle(bundle, version, {
-      name: 'pi',
-      compatibility: [{ manufacturer: 'contoso', model: 'pi' }],
+      ...PI_UPDATE,
       steps: [
         {
           handler: 'microsoft/swupdate:2',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { Guest } from '../bench/qemu/guest.ts'
-import { BOOT_MS, Fleet } from './fleet.ts'
+import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
+import { Fleet } from './fleet.ts'
 
 let fleet: Fleet
 let guest: Guest

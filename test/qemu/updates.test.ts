@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 import { CHOICE } from '../bench/qemu/choice.ts'
-import type { Guest } from '../bench/qemu/guest.ts'
+import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import type { Changes } from '../bench/qemu/system.ts'
-import { BOOT_MS, Fleet, type Report, UPDATE_MS } from './fleet.ts'
+import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
 
 // One device lives through all of this, in this order: what it is after one test is where the next one begins.
 let fleet: Fleet

@@ -3,12 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const LOOK_MS = 40
 
-/** Calls `onRecord` with each JSON line that is added to the file from now on, until `signal` aborts. */
-export async function follow(
-  path: string,
-  onRecord: (record: Record<string, unknown>) => void,
-  signal: AbortSignal,
-): Promise<void> {
+/** Calls `onLine` with each line of the file, and with each that is added to it, until `signal` aborts. */
+export async function followLines(path: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
   let at = 0
   let rest = ''
   while (!signal.aborted) {
@@ -20,20 +16,16 @@ export async function follow(
       at += bytesRead
       const lines = (rest + buffer.toString('utf8', 0, bytesRead)).split('\n')
       rest = lines.pop()!
-      for (const line of lines) {
-        const record = parsed(line)
-        if (record) onRecord(record)
-      }
+      for (const line of lines) onLine(line)
     }
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined)
   }
 }
 
-/** Other programs of the device write into the same log, and a power cut may tear a line. */
-function parsed(line: string): Record<string, unknown> | undefined {
+/** The JSON object in a line, whatever stands around it; undefined where there is none. */
+export function jsonIn(line: string): Record<string, unknown> | undefined {
   try {
-    const value = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? value : undefined
+    return JSON.parse(line.slice(line.indexOf('{'), line.lastIndexOf('}') + 1))
   } catch {
     return undefined
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { draw, type Paint, painter } from './draw.ts'
+import { imageDevice } from './image-device.ts'
 import { svgOf } from './picture.ts'
 import { Scene } from './scene.ts'
 import { liveShow, plainShow, type Show } from './show.ts'
@@ -10,6 +11,7 @@ import { type DeviceFacts, Stage } from './stage.ts'
 import { STORIES, type StoryName } from './stories.ts'
 import { summary } from './summary.ts'
 import type { Check } from './verdict.ts'
+import { workbenchDevice } from './workbench-device.ts'
 
 /** `scripts/demo`: a device takes a signed system update, for a person to watch. */
 
@@ -18,6 +20,7 @@ interface Options {
   readonly tampered?: true
   readonly powerCut?: true
   readonly cancel?: true
+  readonly qemu?: true
   readonly plain?: true
   readonly keep?: true
   readonly imageMib?: number
@@ -27,6 +30,8 @@ interface Options {
 }
 
 const VARIANTS = { badImage: 'bad-image', tampered: 'tampered', powerCut: 'power-cut', cancel: 'cancel' } as const
+/** How much longer an emulated board takes to become healthy, at the least. */
+const SLOWNESS = 6
 /** As a shell does for SIGINT. */
 const INTERRUPTED = 130
 
@@ -46,6 +51,7 @@ const program = new Command('scripts/demo')
   .option('--tampered', 'a changed manifest, a changed bundle, a wrong signature: all refused')
   .option('--power-cut', 'the plug is pulled in mid-install, and again in the trial boot')
   .option('--cancel', 'the operator cancels in mid-download, and deploys again later')
+  .option('--qemu', 'the device is the image that is flashed, in an emulated board: minutes instead of seconds')
   .option('--plain', 'lines instead of a moving picture, as without a terminal')
   .option('--keep', 'keep the folder with all that was made')
   .addOption(new Option('--image-mib <size>').argParser(number).hideHelp())
@@ -70,7 +76,7 @@ async function main(options: Options): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => stop.abort(new Interrupted(signal)))
   }
-  const stateDir = await realpath(await mkdtemp(join(tmpdir(), 'pi-adu-demo-')))
+  const stateDir = await realpath(await mkdtemp(join(folder(options), 'pi-adu-demo-')))
   // Whatever a program leaves in the temporary folder goes with ours.
   process.env.TMPDIR = stateDir
   try {
@@ -85,6 +91,11 @@ async function main(options: Options): Promise<number> {
   }
 }
 
+/** The image is large, and /tmp may be in memory. */
+function folder({ qemu }: Options): string {
+  return process.env.TMPDIR ?? (qemu ? '/var/tmp' : tmpdir())
+}
+
 interface Means {
   readonly stateDir: string
   readonly show: Show
@@ -94,7 +105,7 @@ interface Means {
 
 async function play(
   story: (typeof STORIES)[StoryName],
-  { imageMib = story.imageMiB, downloadSeconds = story.downloadSeconds, distrust = false, picture }: Options,
+  { imageMib = story.imageMiB, downloadSeconds = story.downloadSeconds, distrust = false, qemu, picture }: Options,
   { stateDir, show, paint, signal }: Means,
 ): Promise<number> {
   const scene = new Scene(story.title, show.tell)
@@ -107,8 +118,8 @@ async function play(
       scene,
       signal,
       downloadSeconds,
-      imageBytes: Math.round(imageMib) << 20,
-      healthSeconds: story.healthSeconds,
+      makeDevice: qemu ? imageDevice : means => workbenchDevice(means, Math.round(imageMib) << 20),
+      healthSeconds: story.healthSeconds * (qemu ? SLOWNESS : 1),
       distrusting: distrust,
     },
     async stage => {

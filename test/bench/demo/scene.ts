@@ -3,7 +3,7 @@ import type { SlotName } from '../workbench/boot-env.ts'
 /** What the light of the device shows; as the agent's log says it. */
 export type Mood = 'connecting' | 'idle' | 'installing' | 'restarting' | 'trial' | 'failed'
 
-export type PhaseKey = 'prepare' | 'order' | 'install' | 'restart' | 'trial' | 'fallBack' | 'cut' | 'report'
+export type PhaseKey = 'prepare' | 'start' | 'order' | 'install' | 'restart' | 'trial' | 'fallBack' | 'cut' | 'report'
 
 /** A part of the story. Times in milliseconds since the epoch. */
 export interface Phase {
@@ -35,7 +35,8 @@ export interface TwinView {
 }
 
 const TITLES: Readonly<Record<PhaseKey, string>> = {
-  prepare: 'keys, two signed systems, a fresh device',
+  prepare: 'a fresh device, two signed systems',
+  start: 'power on: boot, connect to the hub',
   order: 'order: check signature and manifest',
   install: 'download, check, write into slot b',
   restart: 'restart into slot b',
@@ -114,6 +115,13 @@ export class Scene {
     next.state = 'now'
     next.begun = at
     this.tell('begin', next.title, at)
+  }
+
+  /** What is being done in this phase. */
+  note(what: string): void {
+    const { phase } = this
+    if (phase) phase.note = what
+    this.tell('make', what)
   }
 
   leave(state: 'done' | 'failed', note = '', at = Date.now()): void {

@@ -1,20 +1,17 @@
-import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ImportedUpdate } from '../authoring/manifest.ts'
+import { fileUrls, type ImportedUpdate } from '../authoring/manifest.ts'
 import { type Bench, type DeployOptions, startBench } from '../bench.ts'
-import type { BundleSigner } from '../workbench/bundle-key.ts'
-import { type PoweredDevice, startDevice } from '../workbench/control.ts'
-import { deviceFolder, deviceStatus } from '../workbench/device-folder.ts'
-import type { RootTree } from '../workbench/root-tree.ts'
+import type { BootEnv } from '../workbench/boot-env.ts'
+import { type BundleSigner, openBundleSigner } from '../workbench/bundle-key.ts'
+import type { DemoDevice, DemoSystem, DeviceMeans } from './device.ts'
 import type { Scene } from './scene.ts'
 import { type AgentReport, watch } from './watch.ts'
 
 export interface StageOptions {
   readonly stateDir: string
   readonly scene: Scene
-  /** Size of an image, in bytes. */
-  readonly imageBytes: number
+  readonly makeDevice: (means: DeviceMeans) => Promise<DemoDevice>
   /** How long the download of one bundle takes at least: so long that a person sees it. */
   readonly downloadSeconds: number
   /** How long a new system has to become healthy. */
@@ -26,8 +23,6 @@ export interface StageOptions {
 
 export const ID = 'pi1'
 const OLD = '1.0.0'
-/** Longer than any part of a demo takes on a slow machine. */
-const PATIENCE_MS = 120_000
 
 /** The owner's own check of the new system: it takes a moment, as real ones do. */
 const CHECK = '#!/bin/sh\n# Is the application up?\nsleep 1\n'
@@ -35,18 +30,18 @@ const CHECK = '#!/bin/sh\n# Is the application up?\nsleep 1\n'
 /** Hub, content server and one device, and what a person does with them. Everything on it is real but the board. */
 export class Stage {
   readonly bench: Bench
-  readonly dir: string
+  readonly #device: DemoDevice
   readonly #options: StageOptions
   readonly #seen: string[] = []
   readonly #reported = new Set<unknown>()
   readonly #endWatch: () => Promise<void>
-  #device: PoweredDevice | undefined
+  #on = false
 
-  private constructor(bench: Bench, options: StageOptions) {
+  private constructor(bench: Bench, device: DemoDevice, options: StageOptions) {
     this.bench = bench
-    this.dir = bench.deviceDir(ID)
+    this.#device = device
     this.#options = options
-    this.#endWatch = watch(options.scene, bench, ID, (event, { workflowId }) => {
+    this.#endWatch = watch(options.scene, bench, ID, device, (event, { workflowId }) => {
       this.#seen.push(event)
       if (event === 'reported') this.#reported.add(workflowId)
     })
@@ -54,27 +49,28 @@ export class Stage {
 
   /** Runs `work` on a new stage, and leaves nothing of it running. */
   static async with(options: StageOptions, work: (stage: Stage) => Promise<void>): Promise<void> {
-    const { stateDir, imageBytes, healthSeconds, scene, signal } = options
+    const { stateDir, healthSeconds, scene, signal } = options
     scene.enter('prepare')
+    scene.expect(['start'])
     const bench = await startBench({ stateDir })
     try {
       signal.throwIfAborted()
-      const stranger = options.distrusting && {
-        rootKeys: [{ ...bench.authority.rootKeyJwks[0]!, kid: 'SOMEBODY.ELSE' }],
-      }
-      await bench.addDevice(ID, {
-        a: systemOf(OLD, imageBytes),
-        slotBytes: imageBytes,
-        piAdu: { health: { timeoutSeconds: healthSeconds, retrySeconds: 1 } },
-        ...stranger,
+      const stranger = { rootKeys: [{ ...bench.authority.rootKeyJwks[0]!, kid: 'SOMEBODY.ELSE' }] }
+      const device = await options.makeDevice({
+        ...{ bench, id: ID, signal, dir: stateDir, system: systemOf({ version: OLD }) },
+        piAdu: {
+          health: { timeoutSeconds: healthSeconds, retrySeconds: 1 },
+          ...(options.distrusting && { trust: stranger }),
+        },
+        note: what => scene.note(what),
       })
-      const stage = new Stage(bench, options)
+      const stage = new Stage(bench, device, options)
       try {
         // The operator's shelf: what the device has, and what comes next.
         await stage.author({ version: OLD })
         await work(stage)
       } finally {
-        await stage.#device?.powerCut()
+        await device.powerCut()
         await stage.#endWatch()
       }
     } finally {
@@ -83,26 +79,30 @@ export class Stage {
   }
 
   /** Builds and signs a system, imports it as the service does. */
-  async author(tree: Partial<RootTree> & { version: string }, by?: BundleSigner): Promise<ImportedUpdate> {
-    const { imageBytes } = this.#options
-    const description = { tree: { ...systemOf(tree.version, imageBytes), ...tree }, imageBytes }
-    const path = await this.bench.buildBundle(description, undefined, by)
+  async author(system: Pick<DemoSystem, 'version'> & Partial<DemoSystem>, by?: BundleSigner): Promise<ImportedUpdate> {
+    const path = await this.#device.buildBundle(systemOf(system), by)
     this.#options.signal.throwIfAborted()
-    return this.bench.importBundle(path, tree.version)
+    return this.bench.importBundle(path, system.version, this.#device.update)
+  }
+
+  /** Somebody who signs bundles as well as the owner does, and whom no device knows. */
+  stranger(): Promise<BundleSigner> {
+    return openBundleSigner(join(this.#options.stateDir, 'keys'), 'stranger')
   }
 
   /** Returns when the device is connected. */
   async powerOn(): Promise<void> {
     const { scene } = this.#options
-    this.#device = await startDevice(this.dir)
+    await this.#device.powerOn()
+    this.#on = true
     scene.power = true
     await this.until(() => this.bench.hub.isConnected(ID), 'the device to connect')
   }
 
   async powerCut(): Promise<void> {
     const { scene } = this.#options
-    await this.#device?.powerCut()
-    this.#device = undefined
+    await this.#device.powerCut()
+    this.#on = false
     scene.power = false
     scene.mood = undefined
     if (scene.transfer) scene.transfer.ended ??= Date.now()
@@ -119,7 +119,8 @@ export class Stage {
     scene.enter('order')
     const { version } = update.updateId
     scene.tell('hub', `deploys ${file!.fileName} (system ${version}, ${file!.sizeInBytes} bytes) to ${ID}`)
-    return this.bench.deploy(ID, update, options)
+    const urls = fileUrls(update.files, path => this.#device.seenUrl(this.bench.content.url(path)))
+    return this.bench.deploy(ID, update, { fileUrls: urls, ...options })
   }
 
   /** Waits until the twin says how the deployment ended, and the device knows that it does. */
@@ -145,8 +146,9 @@ export class Stage {
   }
 
   async until(check: () => boolean, what: string): Promise<void> {
-    for (const limit = Date.now() + PATIENCE_MS; !check(); await this.pause(40)) {
-      if (Date.now() > limit) throw new Error(`waited ${PATIENCE_MS / 1000} s in vain for ${what}`)
+    const { patienceMs } = this.#device
+    for (const limit = Date.now() + patienceMs; !check(); await this.pause(40)) {
+      if (Date.now() > limit) throw new Error(`waited ${patienceMs / 1000} s in vain for ${what}`)
     }
   }
 
@@ -156,17 +158,15 @@ export class Stage {
 
   /** What the device really is, looked up from outside: nothing of it is the agent's word. */
   async facts(): Promise<DeviceFacts> {
-    const { boot, booted, versions } = await deviceStatus(this.dir)
-    const running = await readFile(join(deviceFolder(this.dir).root, 'etc/adu-version'), 'utf8').catch(() => '')
+    const { slot, version } = this.#on ? await this.#device.running() : { slot: undefined, version: '' }
     return {
-      alive: this.#device !== undefined && this.bench.hub.isConnected(ID),
-      booted,
-      version: running.trim(),
-      onDisk: booted && versions[booted],
-      boot,
+      alive: this.#on && this.bench.hub.isConnected(ID),
+      booted: slot,
+      version,
+      onDisk: slot && (await this.#device.readVersion(slot)),
+      boot: await this.#device.readBootState(),
       fetched: Object.values(this.bench.content.stats).reduce((sum, { bytesSent }) => sum + bytesSent, 0),
-      // The other slot is a file with holes: only what was written takes room.
-      written: (await stat(deviceFolder(this.dir).slots.b)).blocks * 512,
+      written: await this.#device.written(),
     }
   }
 }
@@ -177,11 +177,12 @@ export interface DeviceFacts {
   /** `/etc/adu-version` of the system that was started, and of the slot it was started from. */
   readonly version: string
   readonly onDisk: string | undefined
-  readonly boot: Awaited<ReturnType<typeof deviceStatus>>['boot']
+  readonly boot: BootEnv | undefined
   readonly fetched: number
-  readonly written: number
+  readonly written: { readonly where: string; readonly bytes: number }
 }
 
-function systemOf(version: string, imageBytes: number): RootTree {
-  return { version, payloadBytes: Math.floor(imageBytes * 0.8), healthChecks: { '10-application': CHECK } }
-}
+const systemOf = (system: Pick<DemoSystem, 'version'> & Partial<DemoSystem>): DemoSystem => ({
+  healthChecks: { '10-application': CHECK },
+  ...system,
+})

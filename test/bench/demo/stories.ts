@@ -1,6 +1,4 @@
-import { join } from 'node:path'
 import { EXTENDED_RESULT_CODE, ercText, swupdateExit } from '../../../src/domain/result-codes.ts'
-import { openBundleSigner } from '../workbench/bundle-key.ts'
 import { FAILING_CHECK } from '../workbench/root-tree.ts'
 import type { PhaseKey, Scene } from './scene.ts'
 import type { Stage } from './stage.ts'
@@ -65,8 +63,7 @@ const tampered: Story = {
   healthSeconds: 20,
   async play(stage, scene) {
     const good = await stage.author({ version: '2.0.0' })
-    const stranger = await openBundleSigner(join(stage.dir, '../../keys'), 'stranger')
-    const foreign = await stage.author({ version: '3.0.0' }, stranger)
+    const foreign = await stage.author({ version: '3.0.0' }, await stage.stranger())
     await ready(stage, scene)
     const checks: Check[] = []
     const staysOld = () => deviceStays(stage, { version: '1.0.0', slot: 'a' })
@@ -159,6 +156,7 @@ export type StoryName = keyof typeof STORIES
 
 /** The curtain: the device boots, and a person has a moment to look at it. */
 async function ready(stage: Stage, scene: Scene): Promise<void> {
+  scene.enter('start')
   await stage.powerOn()
   scene.leave('done')
   await stage.pause(700)

@@ -21,7 +21,7 @@ export function summary(scene: Scene, facts: DeviceFacts, checks: readonly Check
     row('version before → after', `   1.0.0 → ${facts.version || '?'}`),
     ...acts,
     row('fetched from the content server', megabytes(facts.fetched)),
-    row('written to slot b, as it lies on disk', megabytes(facts.written)),
+    row(`written to ${facts.written.where}, as it lies on disk`, megabytes(facts.written.bytes)),
     ...(scene.twin.details ? ['', ...wrap(`The twin: ${scene.twin.details}`, 76).map(line => `  ${line}`)] : []),
     '',
     ...checks.map(({ what, ok, found }) =>

@@ -1,8 +1,6 @@
 import type { Bench } from '../bench.ts'
 import type { SlotName } from '../workbench/boot-env.ts'
-import { readBootEnv } from '../workbench/boot-env.ts'
-import { type BootRecord, deviceFolder, slotVersion } from '../workbench/device-folder.ts'
-import { follow } from './follow.ts'
+import type { Boot, DemoDevice } from './device.ts'
 import type { Mood, Scene } from './scene.ts'
 
 const LOOK_MS = 100
@@ -12,22 +10,22 @@ export function watch(
   scene: Scene,
   bench: Bench,
   id: string,
+  device: DemoDevice,
   onEvent: (event: string, record: Readonly<Record<string, unknown>>) => void,
 ): () => Promise<void> {
-  const folder = deviceFolder(bench.deviceDir(id))
   const over = new AbortController()
   let sentBefore = 0
   let told = 0
+  let lookedAt = 0
 
-  const onAgent = (record: Record<string, unknown>): void => {
-    const at = Date.parse(String(record.time))
+  const onAgent = (record: Readonly<Record<string, unknown>>, at: number): void => {
     const event = String(record.event)
-    // The logs are two files: what the agent says of a boot must not be seen before the boot.
     if (event === 'mood') {
       scene.mood = { name: record.mood as Mood, since: at }
       scene.tell('light', String(record.mood), at)
     } else if (event === 'agent.started') {
       scene.tell('device', `the agent of system ${record.system} has started`, at)
+      // Boots and the agent's words may come from two files: this may be seen before the boot is.
       void lookAtBoot().then(() => {
         if (scene.trial === 'pending' && scene.booted === scene.primary) scene.enter('trial', at)
         else if (scene.phase?.key === 'cut') scene.leave('done', '', at)
@@ -70,25 +68,25 @@ export function watch(
     onEvent(event, record)
   }
 
-  const onBoot = (record: Record<string, unknown>): void => {
-    const { slot, reason, cause, tries, time } = record as unknown as BootRecord
+  const onBoot = ({ slot, reason, cause, tries }: Boot, at: number): void => {
     scene.booted = slot
     const left = reason === 'trial' ? `, ${tries} more tries` : ''
-    scene.tell('boot', `slot ${slot}: ${reason}${left} (${cause})`, Date.parse(time))
+    scene.tell('boot', `slot ${slot}: ${reason}${left} (${cause})`, at)
     void lookAtBoot()
     void look('a')
     void look('b')
   }
 
   async function lookAtBoot(): Promise<void> {
-    const env = await readBootEnv(folder.bootEnv)
+    lookedAt = Date.now()
+    const env = await device.readBootState()
     if (!env) return
     scene.primary = env.primary
     scene.trial = env.trial
   }
 
   async function look(slot: SlotName): Promise<void> {
-    scene.versions[slot] = await slotVersion(folder.dir, slot)
+    scene.versions[slot] = await device.readVersion(slot)
   }
 
   const sent = () => Object.values(bench.content.stats).reduce((sum, { bytesSent }) => sum + bytesSent, 0)
@@ -98,18 +96,18 @@ export function watch(
     // Finer than the agent's own words, and the same bytes.
     if (transfer && !transfer.ended && scene.power) transfer.fetched = Math.min(transfer.size, sent() - sentBefore)
     scene.twin.connected = bench.hub.isConnected(id)
-    void lookAtBoot()
+    if (Date.now() - lookedAt >= device.lookMs) void lookAtBoot()
   }, LOOK_MS)
 
   const off = bench.hub.onReported((deviceId, _patch, reported) => {
     if (deviceId === id) onReported(scene, reported)
   })
-  const followed = [follow(folder.agentLog, onAgent, over.signal), follow(folder.bootLog, onBoot, over.signal)]
+  const followed = device.follow({ onAgent, onBoot }, over.signal)
   return async () => {
     off()
     clearInterval(timer)
     over.abort()
-    await Promise.all(followed)
+    await followed
   }
 }
 

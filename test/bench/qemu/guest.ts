@@ -4,6 +4,15 @@ import { Card } from '../../../image/qemu/card.ts'
 import { type Board, Machine } from '../../../image/qemu/machine.ts'
 import type { Bench } from '../bench.ts'
 import { GUEST_VIEW } from '../hub/certs.ts'
+import type { SlotName } from '../workbench/boot-env.ts'
+import { CHOICE } from './choice.ts'
+
+/** What the image is called in the hub: of its devices, and of updates for them. */
+const NAMES = { manufacturer: 'contoso', model: 'pi' }
+export const PI_UPDATE = { name: 'pi', compatibility: [NAMES] }
+
+/** A boot of the image takes half a minute on an idle machine; this is for one that is not. */
+export const BOOT_MS = 300_000
 
 export interface GuestOptions {
   readonly id: string
@@ -27,6 +36,8 @@ export class Guest {
   readonly options: GuestOptions
   readonly card: Card
   machine: Machine | undefined
+  /** Where the running boot began on the serial line, once there is a shell. */
+  #shellSince = -1
 
   private constructor(options: GuestOptions, card: Card) {
     this.options = options
@@ -50,9 +61,28 @@ export class Guest {
     return new Guest(options, card)
   }
 
+  /** All that came over the serial line, of every power-on. */
+  get serialLog(): string {
+    return join(this.options.dir, 'serial.log')
+  }
+
+  /** What runs, asked of the system itself over the serial line; the agent has no part in the answer. Dev variant only. */
+  async running(): Promise<{ readonly slot: SlotName; readonly version: string }> {
+    const { machine } = this
+    if (!machine) throw new Error('the machine is off')
+    const since = [...machine.serial.matchAll(new RegExp(CHOICE, 'g'))].at(-1)?.index ?? 0
+    if (since !== this.#shellSince) await machine.login(BOOT_MS, since)
+    this.#shellSince = since
+    const { output } = await machine.shell('cat /proc/cmdline /etc/adu-version')
+    const [, slot, version] = /adu\.slot=([ab]).*\s+(\S+)\s*$/.exec(output) ?? []
+    if (!slot || !version) throw new Error(`the system says of itself: ${output}`)
+    return { slot: slot as SlotName, version }
+  }
+
   async powerOn(): Promise<Machine> {
     const { board = 'virt', system, dir, more, writeLog } = this.options
     if (writeLog !== undefined) await writeFile(writeLog, '')
+    this.#shellSince = -1
     this.machine = await Machine.start({
       board,
       disk: this.card.path,
@@ -75,11 +105,10 @@ export const seenByGuest = (url: string): string => url.replace('//localhost:', 
 
 function configuration({ bench, id, piAdu = {} }: GuestOptions): object {
   const connectionData = bench.hub.deviceConnectionString(id).replace('=localhost:', `=${GUEST_VIEW}:`)
-  const names = { manufacturer: 'contoso', model: 'pi' }
   return {
     schemaVersion: '1.1',
-    ...names,
-    agents: [{ name: 'main', ...names, connectionSource: { connectionType: 'string', connectionData } }],
+    ...NAMES,
+    agents: [{ name: 'main', ...NAMES, connectionSource: { connectionType: 'string', connectionData } }],
     piAdu: {
       hub: { caFile: '/data/adu/hub-ca.pem' },
       content: { caFile: '/data/adu/hub-ca.pem' },

@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process'
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { makeBundle } from '../../../image/build/bundle.ts'
 import { cached, contentOf } from '../../../image/build/cache.ts'
 import { repositoryRoot } from '../../../image/build/repository.ts'
@@ -12,19 +10,55 @@ import { openSigner, type Signer } from '../../../image/build/signer.ts'
 export interface System {
   readonly dir: string
   readonly image: string
+  /** Signed, for updates to the very same system. */
+  readonly bundle: string
   /** Uncompressed root file system. */
   readonly root: string
   readonly signer: Signer
 }
 
-/** Builds the dev variant with the version 1.0.0; what is built already is only looked up. */
-export async function buildSystem(dir: string): Promise<System> {
-  const home = join(dir, 'signer')
-  const signer = await openSigner(home)
-  const system = join(dir, 'system')
-  const argv = ['--dev', '--no-compress', '--version', '1.0.0', '--signer', home, '--output', system]
-  await promisify(execFile)(join(repositoryRoot(), 'scripts/build-image'), argv, { maxBuffer: 1 << 24 })
-  return { dir: system, image: join(system, 'pi-adu-1.0.0-dev.img'), root: join(system, 'rootfs.ext4'), signer }
+export interface BuildOptions {
+  readonly version?: string
+  readonly signal?: AbortSignal
+  /** Told what is being made. */
+  readonly onStep?: (what: string) => void
+}
+
+/** Builds the dev variant below `dir`; what is built already is only looked up. */
+export async function buildSystem(
+  dir: string,
+  { version = '1.0.0', signal, onStep = () => {} }: BuildOptions = {},
+): Promise<System> {
+  // Always the same one: a new certificate would be another image.
+  const home = join(
+    await cached('bench-signer', [], async made => void (await openSigner(join(made, 'bundle')))),
+    'bundle',
+  )
+  const output = join(dir, 'system')
+  const argv = ['--dev', '--no-compress', '--version', version, '--signer', home, '--output', output]
+  await run([join(repositoryRoot(), 'scripts/build-image'), ...argv], {
+    ...(signal && { cancelSignal: signal }),
+    // Not below a folder of ours: mmdebstrap has users who could not enter it.
+    env: { TMPDIR: '/var/tmp' },
+    stdout: {
+      binary: true,
+      *transform(chunk) {
+        for (const [, what] of Buffer.from(chunk as Uint8Array)
+          .toString()
+          .matchAll(/^(.+) …/gm))
+          onStep(what!)
+        yield chunk
+      },
+    },
+  })
+  const name = join(output, `pi-adu-${version}-dev`)
+  return {
+    dir: output,
+    image: `${name}.img`,
+    bundle: `${name}.swu`,
+    root: join(output, 'rootfs.ext4'),
+    signer: await openSigner(home),
+  }
 }
 
 /** Changes to the root file system: path → content, or undefined to remove it. An executable starts with `#!`. */
