@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import test from 'node:test'
-import { repositoryRoot } from './bench/workbench/repository.ts'
+import { repositoryRoot } from '../image/build/repository.ts'
 
 const src = join(repositoryRoot(), 'src')
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { repositoryRoot } from './bench/workbench/repository.ts'
+import { repositoryRoot } from '../image/build/repository.ts'
 
 interface LockedPackage {
   readonly dependencies?: Readonly<Record<string, string>>

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -47,6 +48,13 @@ export async function contentOf(...paths: readonly string[]): Promise<string> {
     for (const entry of (await readdir(path)).sort()) await visit(join(path, entry), `${name}/${entry}`)
   }
   for (const path of paths) await visit(path, basename(path))
+  return hash.digest('hex')
+}
+
+/** Of one file, hexadecimal. */
+export async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(file)) hash.update(chunk)
   return hash.digest('hex')
 }
 

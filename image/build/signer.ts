@@ -1,21 +1,22 @@
 import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Signer } from '../../src/operator/bundle/pack.ts'
 import { run } from './run.ts'
 
-/** Who signs `sw-description`: the certificate is also what a device verifies it with. */
-export interface Signer {
-  readonly certificate: string
-  readonly key: string
-}
+/**
+ * A board without a clock may believe to be years back, and a certificate that is "not yet valid" there reads as a wrong
+ * signature: the certificate begins long before any image. As `openssl ca` takes it.
+ */
+const LONG_AGO = '20200101000000Z'
 
-/** Opens the signer in the folder `home`, made at the first call. */
-export async function openSigner(home: string, name = 'bundle'): Promise<Signer> {
+/** Opens the signer in the folder `home`, made at the first call; `name` is in its certificate, which begins at `from`. */
+export async function openSigner(home: string, name = 'bundle', from = LONG_AGO): Promise<Signer> {
   const signer = { certificate: join(home, 'cert.pem'), key: join(home, 'key.pem') }
   if (await exists(signer.certificate)) return signer
   await mkdir(join(home, '..'), { recursive: true, mode: 0o700 })
   const dir = await mkdtemp(`${home}.new-`)
   try {
-    await makeSigner(dir, name)
+    await makeSigner(dir, name, from)
     // Several processes may be here at once: a folder cannot replace one with content, so the first one stays.
     await rename(dir, home)
   } catch (error) {
@@ -44,11 +45,7 @@ extendedKeyUsage = emailProtection,codeSigning
 subjectKeyIdentifier = hash
 `
 
-/**
- * A board without a clock may believe to be years back, and a certificate that is "not yet valid" there reads as a wrong
- * signature: the certificate begins long before any image.
- */
-async function makeSigner(cwd: string, name: string): Promise<void> {
+async function makeSigner(cwd: string, name: string, from: string): Promise<void> {
   const openssl = (...args: string[]) => run(['openssl', ...args], { cwd })
   await writeFile(join(cwd, 'extensions'), EXTENSIONS)
   await writeFile(join(cwd, 'index'), '')
@@ -58,7 +55,7 @@ async function makeSigner(cwd: string, name: string): Promise<void> {
   await openssl(
     ...['ca', '-batch', '-notext', '-selfsign', '-config', 'extensions', '-extensions', 'signer'],
     ...['-in', 'request.pem', '-keyfile', 'key.pem', '-out', 'cert.pem'],
-    ...['-startdate', '20200101000000Z', '-enddate', '20491231235959Z'],
+    ...['-startdate', from, '-enddate', '20491231235959Z'],
   )
 }
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { bundleOptions } from '../../image/build/agent-bundle.ts'
-import { repositoryRoot } from '../bench/workbench/repository.ts'
+import { repositoryRoot } from '../../image/build/repository.ts'
 import { type AgentOptions, forget, startAgent } from './agent-run.ts'
 import { DEVICE, type Rig } from './rig.ts'
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { repositoryRoot } from '../bench/workbench/repository.ts'
+import { repositoryRoot } from '../../image/build/repository.ts'
 import { startRig } from './rig.ts'
 
 /** A mistake in the configuration stops the start, with one line that says where and what; never with a secret in it. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { repositoryRoot } from '../bench/workbench/repository.ts'
+import { repositoryRoot } from '../../image/build/repository.ts'
 import { watchForCopies } from './copies.ts'
 import { startRig } from './rig.ts'
 

@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process'
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
+import { repositoryRoot } from '../../image/build/repository.ts'
 import { redact, secretsOf } from '../../src/domain/redact.ts'
-import { repositoryRoot } from '../bench/workbench/repository.ts'
 import { type Pi, startRig } from './rig.ts'
 
 const rig = await startRig()

@@ -4,10 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
+import { repositoryRoot } from '../../image/build/repository.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
 import { cook, MANIFEST, type Recipe } from '../bench/authoring/recipe.ts'
 import { rootKeyPackage } from '../bench/authoring/root-key-package.ts'
-import { repositoryRoot } from '../bench/workbench/repository.ts'
 import { newKeys } from './flaws/flaw.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'verify-'))

@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { repositoryRoot } from '../../../image/build/repository.ts'
 import { identify, isAlive, type ProcessIdentity } from '../workbench/processes.ts'
-import { repositoryRoot } from '../workbench/repository.ts'
 
 /** Where the parts of a bench in the background lie in its state folder. */
 export interface Place {

@@ -1,10 +1,11 @@
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeBundle } from '../../../image/build/bundle.ts'
-import { cached, contentOf } from '../../../image/build/cache.ts'
+import { cached, sha256 } from '../../../image/build/cache.ts'
 import { repositoryRoot } from '../../../image/build/repository.ts'
 import { run } from '../../../image/build/run.ts'
-import { openSigner, type Signer } from '../../../image/build/signer.ts'
+import { openSigner } from '../../../image/build/signer.ts'
+import type { Signer } from '../../../src/operator/bundle/pack.ts'
 
 /** The image as scripts/build-image makes it, for every test of one run. */
 export interface System {
@@ -67,7 +68,7 @@ export type Changes = Readonly<Record<string, string | undefined>>
 /** A later version of the system, with its faults, as a signed bundle in `dir`. */
 export async function bundleOf(system: System, dir: string, version: string, changes: Changes = {}): Promise<string> {
   const name = `pi-adu-${version}.swu`
-  const inputs = [version, changes, await contentOf(system.root)]
+  const inputs = [version, changes, await sha256(system.root)]
   const image = await cached('test-root', inputs, async work => {
     const root = join(work, 'rootfs.ext4')
     await copyFile(system.root, root)

@@ -6,12 +6,12 @@ import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { repositoryRoot } from '../../../image/build/repository.ts'
 import { type BoardOptions, loadSlot, runSystem, type SystemEnd } from './board.ts'
 import { readBootEnv, type SlotName, writeBootEnv } from './boot-env.ts'
 import { afterUnstartable, decide } from './boot-rule.ts'
 import { type BootRecord, type DeviceFolder, deviceFolder, makeFolders, readBootLog } from './device-folder.ts'
 import { takePower } from './power-file.ts'
-import { repositoryRoot } from './repository.ts'
 
 type Cause = SystemEnd | 'power on' | 'slot cannot be started'
 
