@@ -25,7 +25,11 @@ const path = resolve(values.card ?? join(system, `card-${board}.img`))
 const log = resolve(values.log ?? join(system, `serial-${board}.log`))
 const card = (await exists(path)) && !values.fresh ? new Card(path) : await Card.flash(await newestImage(), path)
 await mkdir(resolve(log, '..'), { recursive: true })
-for (const file of values.put!) await card.put({ [basename(file)]: await readFile(file) })
+for (const given of values.put!) {
+  const isFolder = (await stat(given)).isDirectory()
+  const files = isFolder ? (await readdir(given)).map(name => join(given, name)) : [given]
+  for (const file of files) await card.put({ [basename(file)]: await readFile(file) })
+}
 // QEMU's Pi takes a running watchdog for an order to reset at once.
 if (board === 'raspi3b') await card.put({ 'extra.env': 'extra=adu.watchdog=off systemd.watchdog_sec=0\n' })
 

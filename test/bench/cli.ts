@@ -94,6 +94,13 @@ command('bundle <file>', 'build and sign a bundle with a system for the device')
     say(target)
   })
 
+command('card', 'register a device that runs in QEMU, and print the folder with what its card needs')
+  .option('--device <id>', 'its id (default: my-pi)')
+  .action(async (given: Given) => {
+    await enter(given)
+    say(await ask<string>('card', { id: given.device }))
+  })
+
 command('power <how>', 'of the device: cut (as when the plug is pulled), off (in good order), on').action(
   async (how: string, given: Given) => {
     if (!['cut', 'off', 'on'].includes(how)) throw new Error(`power can be cut, off or on, not ${how}`)

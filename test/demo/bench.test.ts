@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -117,6 +117,19 @@ test('an operator deploys, retries and cancels; what the device became outlives 
   assert.equal(facts.devices[0]?.version, '2.0.0')
   assert.equal(facts.bundle.version, '3.0.0', 'the ready bundle is newer than the device')
   assert.equal(facts.contentUrl, contentUrl, 'addresses in a twin stay good')
+})
+
+test('a card for a device in QEMU: what it needs, and only for its owner', async t => {
+  const { state } = await up(t)
+  const { stdout: folder } = await bench(state, 'card', '--device', 'in-qemu')
+  const config = join(folder, 'du-config.json')
+  const [agent] = JSON.parse(await readFile(config, 'utf8')).agents
+  assert.match(agent.connectionSource.connectionData, /DeviceId=in-qemu;.*GatewayHostName=10\.0\.2\.2:\d+$/)
+  assert.match(await readFile(join(folder, 'hub-ca.pem'), 'utf8'), /^-----BEGIN CERTIFICATE/)
+  assert.equal((await stat(config)).mode & 0o777, 0o600)
+  assert.equal((await bench(state, 'card', '--device', 'in-qemu')).stdout, folder)
+  assert.match((await bench(state, 'deploy', '--device', 'in-qemu')).stderr, /tell it with --swu/)
+  assert.match((await bench(state, 'card', '--device', 'pi1')).stderr, /pi1 runs on the workbench/)
 })
 
 test('pulled plugs: of the device, and of the bench itself', async t => {

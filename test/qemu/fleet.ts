@@ -2,9 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ImportedUpdate } from '../bench/authoring/manifest.ts'
-import { fileUrls } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
-import { BOOT_MS, Guest, type GuestOptions, PI_UPDATE, seenByGuest } from '../bench/qemu/guest.ts'
+import { BOOT_MS, Guest, type GuestOptions, PI_UPDATE, urlsForGuest } from '../bench/qemu/guest.ts'
 import { buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
 
 export const ID = 'pi1'
@@ -74,8 +73,7 @@ export class Fleet {
 
   /** Returns the workflow id. */
   deploy(update: ImportedUpdate): string {
-    const urls = fileUrls(update.files, path => seenByGuest(this.bench.content.url(path)))
-    return this.bench.deploy(ID, update, { fileUrls: urls })
+    return this.bench.deploy(ID, update, { fileUrls: urlsForGuest(this.bench, update) })
   }
 
   get report(): Report | undefined {

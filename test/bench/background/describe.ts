@@ -17,6 +17,7 @@ export function describeBench(facts: BenchFacts, how: string): string {
     'Try:',
     `  scripts/bench deploy --wait           deploys ${facts.bundle.version} to ${facts.devices[0]?.id}`,
     '  scripts/bench power cut               pulls the plug, whenever you like; power on puts it back',
+    '  scripts/run-qemu --put "$(scripts/bench card)"   the image in QEMU as one more device',
     '  scripts/bench cancel | retry | status | down',
   ].join('\n')
 }

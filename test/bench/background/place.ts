@@ -9,6 +9,8 @@ export interface Place {
   readonly log: string
   readonly pidFile: string
   readonly devices: string
+  /** A folder for each device that runs in QEMU: what its card needs. */
+  readonly cards: string
 }
 
 /** A socket's whole path may have 107 bytes only: both sides go to the folder and use the bare name. */
@@ -22,6 +24,7 @@ export const placeOf = (dir: string): Place => ({
   log: join(dir, 'bench.log'),
   pidFile: join(dir, 'bench.pid'),
   devices: join(dir, 'devices'),
+  cards: join(dir, 'cards'),
 })
 
 /** The process that runs the bench; undefined when none does. */

@@ -1,6 +1,7 @@
-import { access, readFile, writeFile } from 'node:fs/promises'
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Bench, startBench } from '../bench.ts'
+import { identity, PI_UPDATE, urlsForGuest } from '../qemu/guest.ts'
 import { type PoweredDevice, startDevice } from '../workbench/control.ts'
 import { deviceFolder, deviceStatus } from '../workbench/device-folder.ts'
 import { lockFolder } from '../workbench/folder-lock.ts'
@@ -11,6 +12,8 @@ import { deviceFacts, OWN_DEVICE, settledFacts } from './facts.ts'
 import { type Place, removePid, writePid } from './place.ts'
 
 const DEVICE = 'pi1'
+/** In QEMU, unless told. */
+const GUEST = 'my-pi'
 const MIB = 1 << 20
 /** Room for a system of one's own. */
 const SLOT_BYTES = 64 * MIB
@@ -35,10 +38,7 @@ export async function serve(place: Place): Promise<never> {
   bench = await open(place, said)
   const { hub } = bench
   if (!hub.hasDevice(OWN_DEVICE)) hub.createDevice(OWN_DEVICE)
-  const made = await access(bench.deviceDir(DEVICE)).then(
-    () => hub.hasDevice(DEVICE),
-    () => false,
-  )
+  const made = hub.hasDevice(DEVICE) && (await exists(bench.deviceDir(DEVICE)))
   if (!made) await bench.addDevice(DEVICE, { slotBytes: SLOT_BYTES })
   const bundle = await readyBundle(bench)
   await switchOn()
@@ -62,11 +62,26 @@ export async function serve(place: Place): Promise<never> {
   function commands(running: Bench) {
     return {
       status: async () => ({ ...facts, devices: [await deviceFacts(running, DEVICE, device ? 'on' : 'off')] }),
-      deploy: async ({ id = DEVICE, swu = bundle.file, version }: Record<string, string | undefined>) => {
+      deploy: async ({ id = DEVICE, swu, version }: Record<string, string | undefined>) => {
         known(running, id)
-        const claimed = version ?? (await versionOf(swu))
-        const update = await running.importBundle(swu, claimed)
-        return { workflowId: running.deploy(id, update), device: id, version: claimed }
+        const inQemu = await exists(join(place.cards, id))
+        if (inQemu && !swu) throw new Error(`tell it with --swu: the ready bundle is not for ${id}`)
+        const file = swu ?? bundle.file
+        const claimed = version ?? (await versionOf(file))
+        const update = await running.importBundle(file, claimed, inQemu ? PI_UPDATE : {})
+        const options = inQemu ? { fileUrls: urlsForGuest(running, update) } : {}
+        return { workflowId: running.deploy(id, update, options), device: id, version: claimed }
+      },
+      /** Answers with the folder of the files. */
+      card: async ({ id = GUEST }: Record<string, string | undefined>) => {
+        if (id === DEVICE) throw new Error(`${DEVICE} runs on the workbench: another id, please`)
+        if (!hub.hasDevice(id)) hub.createDevice(id)
+        const folder = join(place.cards, id)
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        for (const [name, content] of Object.entries(await identity({ bench: running, id }))) {
+          await writeFile(join(folder, name), content, { mode: 0o600 })
+        }
+        return folder
       },
       /** Answers with what the twin shows once the deployment has come to an end. */
       result: async ({ id = DEVICE, workflowId }: Record<string, string | undefined>) => {
@@ -119,16 +134,17 @@ async function readyBundle(bench: Bench): Promise<{ file: string; version: strin
   const { versions, booted = 'a' } = await deviceStatus(bench.deviceDir(DEVICE))
   const version = `${Number.parseInt(versions[booted] ?? '1', 10) + 1}.0.0`
   const file = join(bench.contentDir, `system-${version}.swu`)
-  if (
-    !(await access(file).then(
-      () => true,
-      () => false,
-    ))
-  ) {
+  if (!(await exists(file))) {
     await buildBundle(file, { tree: { version }, imageBytes: IMAGE_BYTES }, bench.signer)
   }
   return { file, version }
 }
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )
 
 /** `sw-description` is the first file of a bundle, and text. */
 async function versionOf(swu: string): Promise<string> {

@@ -1,4 +1,4 @@
-import type { UpdateDescription } from '../authoring/manifest.ts'
+import type { ImportedUpdate, UpdateDescription } from '../authoring/manifest.ts'
 import type { Bench } from '../bench.ts'
 import type { BootEnv, SlotName } from '../workbench/boot-env.ts'
 import type { BundleSigner } from '../workbench/bundle-key.ts'
@@ -56,8 +56,8 @@ export interface DemoDevice {
   readonly lookMs: number
   /** A signed bundle with the system; signed by the owner unless told. Returns its path. */
   buildBundle(system: DemoSystem, by?: BundleSigner): Promise<string>
-  /** The content server's address of a file, as the device has to say it. */
-  seenUrl(url: string): string
+  /** Where the device finds the files of an update, by their ids. */
+  fileUrls(update: ImportedUpdate): Readonly<Record<string, string>>
   /** It is booting when this returns. */
   powerOn(): Promise<void>
   /** As when the plug is pulled; nothing of it runs when this returns. */

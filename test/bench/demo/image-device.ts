@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readLayout } from '../../../image/build/disk.ts'
 import { CHOICE } from '../qemu/choice.ts'
-import { Guest, PI_UPDATE, seenByGuest } from '../qemu/guest.ts'
+import { Guest, PI_UPDATE, urlsForGuest } from '../qemu/guest.ts'
 import { buildSystem, bundleOf } from '../qemu/system.ts'
 import { decodeBootEnv, type SlotName } from '../workbench/boot-env.ts'
 import { readFromImage } from '../workbench/image.ts'
@@ -41,7 +41,7 @@ export async function imageDevice({ bench, id, system, piAdu, dir, signal, note 
       const signedBy = by ? { ...built, signer: by } : built
       return bundleOf(signedBy, join(dir, `bundles-${++bundles}`), version, Object.fromEntries(changes))
     },
-    seenUrl: seenByGuest,
+    fileUrls: update => urlsForGuest(bench, update),
     async powerOn() {
       cause = 'power on'
       await guest.powerOn()

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileUrls, type ImportedUpdate } from '../authoring/manifest.ts'
+import type { ImportedUpdate } from '../authoring/manifest.ts'
 import { type Bench, type DeployOptions, startBench } from '../bench.ts'
 import type { BootEnv } from '../workbench/boot-env.ts'
 import { type BundleSigner, openBundleSigner } from '../workbench/bundle-key.ts'
@@ -119,8 +119,7 @@ export class Stage {
     scene.enter('order')
     const { version } = update.updateId
     scene.tell('hub', `deploys ${file!.fileName} (system ${version}, ${file!.sizeInBytes} bytes) to ${ID}`)
-    const urls = fileUrls(update.files, path => this.#device.seenUrl(this.bench.content.url(path)))
-    return this.bench.deploy(ID, update, { fileUrls: urls, ...options })
+    return this.bench.deploy(ID, update, { fileUrls: this.#device.fileUrls(update), ...options })
   }
 
   /** Waits until the twin says how the deployment ended, and the device knows that it does. */

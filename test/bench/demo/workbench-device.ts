@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileUrls } from '../authoring/manifest.ts'
 import { readBootEnv } from '../workbench/boot-env.ts'
 import { type PoweredDevice, startDevice } from '../workbench/control.ts'
 import { type BootRecord, deviceFolder, deviceStatus, slotVersion } from '../workbench/device-folder.ts'
@@ -19,7 +20,7 @@ export async function workbenchDevice(means: DeviceMeans, imageBytes: number): P
     patienceMs: 120_000,
     lookMs: 100,
     buildBundle: (system, by) => bench.buildBundle({ tree: treeOf(system), imageBytes }, undefined, by),
-    seenUrl: url => url,
+    fileUrls: update => fileUrls(update.files, path => bench.content.url(path)),
     async powerOn() {
       on = await startDevice(dir)
     },

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Card } from '../../../image/qemu/card.ts'
 import { type Board, Machine } from '../../../image/qemu/machine.ts'
+import { fileUrls, type ImportedUpdate } from '../authoring/manifest.ts'
 import type { Bench } from '../bench.ts'
 import { GUEST_VIEW } from '../hub/certs.ts'
 import type { SlotName } from '../workbench/boot-env.ts'
@@ -54,8 +55,7 @@ export class Guest {
     // QEMU's Pi takes a running watchdog for an order to reset at once.
     const parameters = [extra, ...(board === 'raspi3b' ? ['adu.watchdog=off systemd.watchdog_sec=0'] : [])]
     await card.put({
-      'du-config.json': JSON.stringify(configuration(options), null, 2),
-      'hub-ca.pem': await readFile(bench.hub.caFile),
+      ...(await identity(options)),
       ...(parameters.some(Boolean) && { 'extra.env': `extra=${parameters.filter(Boolean).join(' ')}\n` }),
     })
     return new Guest(options, card)
@@ -100,10 +100,19 @@ export class Guest {
   }
 }
 
-/** The address of a content server's file, for the guest. */
-export const seenByGuest = (url: string): string => url.replace('//localhost:', `//${GUEST_VIEW}:`)
+/** Where a guest finds the files of an update. */
+export const urlsForGuest = ({ content }: Bench, update: ImportedUpdate): Readonly<Record<string, string>> =>
+  fileUrls(update.files, path => content.url(path).replace('//localhost:', `//${GUEST_VIEW}:`))
 
-function configuration({ bench, id, piAdu = {} }: GuestOptions): object {
+/** What an owner puts onto the boot partition of a guest's card: name → content. The device is registered. */
+export async function identity(options: Pick<GuestOptions, 'bench' | 'id' | 'piAdu'>): Promise<Record<string, string>> {
+  return {
+    'du-config.json': `${JSON.stringify(configuration(options), null, 2)}\n`,
+    'hub-ca.pem': await readFile(options.bench.hub.caFile, 'utf8'),
+  }
+}
+
+function configuration({ bench, id, piAdu = {} }: Pick<GuestOptions, 'bench' | 'id' | 'piAdu'>): object {
   const connectionData = bench.hub.deviceConnectionString(id).replace('=localhost:', `=${GUEST_VIEW}:`)
   return {
     schemaVersion: '1.1',
