@@ -70,7 +70,7 @@ export function watch(
 
   const onBoot = ({ slot, reason, cause, tries }: Boot, at: number): void => {
     scene.booted = slot
-    const left = reason === 'trial' ? `, ${tries} more tries` : ''
+    const left = reason === 'trial' ? `, ${tries} more ${tries === 1 ? 'try' : 'tries'}` : ''
     scene.tell('boot', `slot ${slot}: ${reason}${left} (${cause})`, at)
     void lookAtBoot()
     void look('a')
