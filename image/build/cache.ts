@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 
 const HOME = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pi-adu-agent')
+
+/** Of one kind: what else was not used for a day is forgotten. Another build may be at work with anything younger. */
+const KEPT = 4
+const DAY_MS = 86_400_000
 
 /**
  * A folder with what `make` writes into it, kept outside the checkout under a hash of `inputs`. Made again only when an
@@ -18,13 +22,17 @@ export async function cached(
   const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16)
   const home = join(HOME, name)
   const dir = join(home, key)
-  if (await exists(dir)) return dir
+  if (await exists(dir)) {
+    await utimes(dir, new Date(), new Date())
+    return dir
+  }
   const work = `${dir}.new-${process.pid}`
   await rm(work, { recursive: true, force: true })
   await mkdir(work, { recursive: true })
   try {
     await make(work)
     await rename(work, dir)
+    await tidy(home)
   } catch (error) {
     await rm(work, { recursive: true, force: true })
     // Another build was faster with the same.
@@ -33,8 +41,16 @@ export async function cached(
   return dir
 }
 
-/** Forgets everything below `name`, or all. */
-export const forget = (name = ''): Promise<void> => rm(join(HOME, name), { recursive: true, force: true })
+async function tidy(home: string): Promise<void> {
+  const names = await readdir(home)
+  const found = await Promise.all(names.map(async name => ({ name, used: (await stat(join(home, name))).mtimeMs })))
+  found.sort((one, two) => two.used - one.used)
+  const kept = found.filter(({ name }) => !name.includes('.new-')).slice(0, KEPT)
+  for (const entry of found) {
+    if (kept.includes(entry) || Date.now() - entry.used < DAY_MS) continue
+    await rm(join(home, entry.name), { recursive: true, force: true })
+  }
+}
 
 /** A hash of every file below the folders and of their names there, to be an input. */
 export async function contentOf(...paths: readonly string[]): Promise<string> {
