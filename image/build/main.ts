@@ -11,6 +11,7 @@ import { cached, contentOf, sha256 } from './cache.ts'
 import { DEFAULT_BOARD, IMAGE, REVISION } from './data.ts'
 import { baseSystem, bootParts } from './debian.ts'
 import { makeDisk, readLayout } from './disk.ts'
+import { failInOneLine } from './failure.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { buildNative } from './native.ts'
 import { packOverlay } from './overlay.ts'
@@ -18,6 +19,7 @@ import { repositoryRoot } from './repository.ts'
 import { asRoot, run } from './run.ts'
 import { openSigner } from './signer.ts'
 
+failInOneLine('build-image')
 const root = repositoryRoot()
 const { values } = parseArgs({
   options: {
@@ -44,7 +46,10 @@ const seconds = (since: number): number => Math.round((Date.now() - since) / 100
 async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
   process.stdout.write(`${what} …`)
   lap = Date.now()
-  const result = await work()
+  const result = await work().catch(error => {
+    process.stdout.write(' failed\n')
+    throw error
+  })
   process.stdout.write(` ${seconds(lap)} s\n`)
   figures[`seconds: ${what}`] = seconds(lap)
   return result

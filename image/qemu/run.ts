@@ -2,10 +2,12 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { failInOneLine } from '../build/failure.ts'
 import { repositoryRoot } from '../build/repository.ts'
 import { Card } from './card.ts'
 import { type Board, boardArguments, startQemu } from './machine.ts'
 
+failInOneLine('run-qemu')
 const { values } = parseArgs({
   options: {
     board: { type: 'string', default: 'virt' },
@@ -23,18 +25,22 @@ if (board !== 'virt' && board !== 'raspi3b') throw new Error('--board is virt or
 const system = resolve(values.system!)
 const path = resolve(values.card ?? join(system, `card-${board}.img`))
 const log = resolve(values.log ?? join(system, `serial-${board}.log`))
-const card = (await exists(path)) && !values.fresh ? new Card(path) : await Card.flash(await newestImage(), path)
+const image = (await exists(path)) && !values.fresh ? undefined : await newestImage()
+const card = image === undefined ? new Card(path) : await Card.flash(image, path)
 await mkdir(resolve(log, '..'), { recursive: true })
 for (const given of values.put!) {
-  const isFolder = (await stat(given)).isDirectory()
+  const found = await stat(given).catch(() => undefined)
+  if (!found) throw new Error(`--put ${given}: there is no such file or folder`)
+  const isFolder = found.isDirectory()
   const files = isFolder ? (await readdir(given)).map(name => join(given, name)) : [given]
   for (const file of files) await card.put({ [basename(file)]: await readFile(file) })
 }
 // QEMU's Pi takes a running watchdog for an order to reset at once.
 if (board === 'raspi3b') await card.put({ 'extra.env': 'extra=adu.watchdog=off systemd.watchdog_sec=0\n' })
 
-console.error(`card: ${path}\nserial line: ${log}`)
-if (values.shell) console.error('leave with Ctrl-A X; the monitor is at Ctrl-A C')
+const state = image === undefined ? 'as it was left; --fresh flashes it anew' : `flashed with ${basename(image)}`
+console.error(`card: ${path} (${state})\nserial line: ${log}`)
+console.error(values.shell ? 'leave with Ctrl-A X; the monitor is at Ctrl-A C' : 'Ctrl-C switches the board off')
 const serial = values.shell ? 'stdio,mux=on,signal=off' : 'null'
 const child = startQemu(
   [
