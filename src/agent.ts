@@ -26,6 +26,8 @@ export interface AgentOptions extends PerformOptions {
   readonly trial: TrialOptions
   readonly methods: MethodPolicy
   readonly downgrade: DowngradePolicy
+  /** What the owner brought was refused, and the old configuration runs: the light says that something failed. */
+  readonly configRefused?: boolean
 }
 
 /** Failures in a row of one short step before the deployment is given up, or the twin told, instead of only trying again. */
@@ -130,7 +132,7 @@ export class Agent {
 
   async #do(step: WorkflowStep, seen: Observed, signal: AbortSignal): Promise<void> {
     const { clock, indicator, journal } = this.#ports
-    const lastFailed = seen.attempt?.result?.resultCode === RESULT_CODE.failure
+    const lastFailed = this.#options.configRefused || seen.attempt?.result?.resultCode === RESULT_CODE.failure
     indicator.show(moodOf(step, { connected: this.#twin.connected, lastFailed }))
     if (step.do === 'wait') {
       return this.#wakeup.wait(step.for === 'health' ? this.#options.trial.retry : undefined, clock, signal)

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from './adapters/clock.ts'
 import { SystemHost } from './adapters/host.ts'
@@ -20,6 +19,7 @@ import { MIN_KEY_BITS, rsaKey } from './trust/keys.ts'
 import type { Terms } from './trust/order.ts'
 import type { Anchors } from './trust/root-key-package.ts'
 import { PRODUCTION_ROOT_KEYS, type RootKey } from './trust/root-keys.ts'
+import { version } from './version.ts'
 import { MODEL_ID } from './workflow/report.ts'
 
 /** In milliseconds: below the life of a SAS token, so that a reconnect of ours always comes before a silent renewal. */
@@ -148,15 +148,4 @@ function main({ agents }: Config): Config['agents'][number] {
   const [first] = agents
   if (!first) throw new Error('a checked configuration has an agent')
   return first
-}
-
-/** Of this package, found above wherever this file was built to. */
-export function version(): string {
-  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
-    try {
-      return JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')).version
-    } catch (error) {
-      if (folder.pathname === '/') throw error
-    }
-  }
 }

@@ -36,6 +36,13 @@ const slot = section({
   selection: v.exactOptional(v.pipe(text, v.regex(/^[^,\s]+,[^,\s]+$/, 'must be like "stable,a"'))),
 })
 
+/** BCM numbers of the pins that the lights hang on. */
+export const leds = section({
+  green: v.exactOptional(whole(0, 53)),
+  red: v.exactOptional(whole(0, 53)),
+  activeLow: v.exactOptional(flag, false),
+})
+
 const piAdu = section({
   slots: v.exactOptional(section({ a: v.exactOptional(slot), b: v.exactOptional(slot) }), {}),
   versionFile: v.exactOptional(path, '/etc/adu-version'),
@@ -112,14 +119,7 @@ const piAdu = section({
     {},
   ),
   reboot: v.exactOptional(section({ enabled: v.exactOptional(flag, false) }), {}),
-  leds: v.exactOptional(
-    section({
-      green: v.exactOptional(whole(0, 53)),
-      red: v.exactOptional(whole(0, 53)),
-      activeLow: v.exactOptional(flag, false),
-    }),
-    {},
-  ),
+  leds: v.exactOptional(leds, {}),
 })
 
 /** What is wrong with a device's connection string; undefined when nothing is. Never quotes it. */

@@ -1,54 +1,18 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
-import { leanMqtt } from './adapters/lean-mqtt.ts'
 import { jsonLog } from './adapters/log.ts'
-import { tellSystemd } from './adapters/systemd.ts'
-import { Agent } from './agent.ts'
-import { localPorts, optionsOf, portsOf, secretsIn, timeFloorOf, version } from './compose.ts'
-import { readConfig } from './config.ts'
-import { AgentError, ConfigError, messageOf } from './domain/errors.ts'
+import { AgentError, ConfigError, messageOf, UsageError } from './domain/errors.ts'
 import { redact } from './domain/redact.ts'
-import { describeStatus } from './status.ts'
-import { UsageError } from './verify.ts'
-import { type VerifyOptions, verify } from './verify-command.ts'
+import type { RunOptions } from './run-command.ts'
+import type { VerifyOptions } from './verify-command.ts'
+import { version } from './version.ts'
+
+// Each command loads what it needs when it is called: a board spends seconds on what it loads.
 
 const DEFAULT_CONFIG = '/etc/adu/du-config.json'
 
 /** sysexits(3), as systemd shows them. */
 const EXIT = { usage: 64, software: 70, config: 78 } as const
-
-class Stopped extends Error {}
-
-async function runAgent({ config: file, journald }: { config: string; journald: boolean }): Promise<void> {
-  const config = await readConfig(file)
-  const log = jsonLog(journald, secretsIn(config))
-  leanMqtt()
-  const stop = new AbortController()
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort(new Stopped(name)))
-  const time = timeFloorOf(config, log)
-  const ports = await portsOf(config, log, time)
-  const agent = new Agent(ports, optionsOf(config, log, time))
-  log.info('agent.started', { version: version(), system: await ports.host.version(), pid: process.pid })
-  const hush = tellSystemd(log)
-  try {
-    await agent.run(stop.signal)
-  } catch (error) {
-    if (!(error instanceof Stopped)) throw error
-    log.info('agent.stopped', { signal: error.message })
-  } finally {
-    hush()
-  }
-}
-
-async function showStatus({ config: file, json }: { config: string; json: boolean }): Promise<void> {
-  const { boot, host, journal } = localPorts(await readConfig(file), jsonLog(false))
-  const status = {
-    version: await host.version(),
-    boot: await boot.read(new AbortController().signal),
-    attempt: await journal.read(),
-  }
-  process.stdout.write(json ? `${JSON.stringify(status)}\n` : describeStatus(status))
-}
 
 const program = new Command('pi-adu')
   .description('Update agent for Raspberry Pi: A/B system updates through Azure Device Update for IoT Hub and SWUpdate')
@@ -60,20 +24,27 @@ program
   .description('run the agent until it is stopped')
   .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
   .option('--journald', 'put journald priorities in front of log lines', false)
-  .action(runAgent)
+  .option('--refused <file>', 'where the image notes that it refused a new configuration', '/run/pi-adu/config-refused')
+  .action(async (options: RunOptions) => (await import('./run-command.ts')).run(options))
 
 program
   .command('status')
   .description('show what this device runs, what starts next, and how the last deployment went')
   .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
   .option('--json', 'as one JSON object', false)
-  .action(showStatus)
+  .action(async (options: { config: string; json: boolean }) =>
+    (await import('./status-command.ts')).showStatus(options),
+  )
 
 program
   .command('check-config')
   .description('say whether the agent would run with a configuration file')
   .option('--config <file>', 'configuration file', DEFAULT_CONFIG)
-  .action(async ({ config }: { config: string }) => void (await readConfig(config)))
+  .option('--light', 'show a refusal on the lights that the file names', false)
+  .action(async ({ config, light }: { config: string; light: boolean }) => {
+    if (light) await (await import('./refusal.ts')).readConfigOrShow(config)
+    else await (await import('./config.ts')).readConfig(config)
+  })
 
 program
   .command('verify')
@@ -87,6 +58,7 @@ program
   .option('--json', 'as one JSON object', false)
   .addHelpText('after', '\nExit code: 0 the agent would act, 2 it would not, 64 unusable input.')
   .action(async (file: string | undefined, options: VerifyOptions) => {
+    const { verify } = await import('./verify-command.ts')
     process.exitCode = await verify(file, options, jsonLog(false))
   })
 

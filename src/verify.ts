@@ -1,4 +1,4 @@
-import { AgentError } from './domain/errors.ts'
+import { AgentError, UsageError } from './domain/errors.ts'
 import { ercText } from './domain/result-codes.ts'
 import { type Check, Checks } from './trust/checks.ts'
 import { gateWhole } from './trust/gate.ts'
@@ -30,11 +30,6 @@ export interface Explanation {
   readonly reason: string
   readonly steps: readonly { handler: string; files: readonly string[]; handlerProperties: object }[]
   readonly checks: readonly Check[]
-}
-
-/** What cannot be a question at all. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError'
 }
 
 /**

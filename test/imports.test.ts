@@ -26,6 +26,10 @@ const TOP: Readonly<Record<string, string>> = {
   'main.ts': 'main',
   'compose.ts': 'main',
   'verify-command.ts': 'main',
+  'run-command.ts': 'main',
+  'status-command.ts': 'main',
+  'refusal.ts': 'main',
+  'version.ts': 'main',
 }
 
 /** `domain`, `trust`, …; files at the top that are not named are the core: the agent and what it keeps. */

@@ -76,6 +76,11 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
+/** A command that was given what it cannot use. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
 /** In words, never empty for an error that stands for several: so Node says that no address of a name answers. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
