@@ -74,7 +74,9 @@ try {
     process.stderr.write(`pi-adu: ${error.message}\n`)
     process.exitCode = EXIT.software
   } else if (error instanceof ConfigError) {
-    process.stderr.write(`pi-adu: ${redact(error.message)}\n`)
+    // As an error for journald, which is then also heard on the console.
+    const priority = process.argv.includes('--journald') ? '<3>' : ''
+    process.stderr.write(`${priority}pi-adu: ${redact(error.message)}\n`)
     process.exitCode = EXIT.config
   } else {
     const stack = error instanceof Error ? error.stack : undefined
