@@ -4,8 +4,8 @@ import { type ResponseHead, ResponseReader } from './http-reader.ts'
 /** What the socket reads into, again and again. */
 export const SOCKET_BUFFER = 65_536
 const BLOCK = 262_144
-/** Read ahead of whoever takes the bytes: 1 MiB, and it stays that. */
-const BLOCKS = 4
+/** Read ahead of whoever takes the bytes, and with them: 1.5 MiB, and it stays that. */
+const BLOCKS = 6
 
 interface Block {
   readonly bytes: Buffer
@@ -14,7 +14,7 @@ interface Block {
 
 export interface Answer extends ResponseHead {
   /**
-   * To be read to its end, or its request's signal aborted. Each piece is good only until the next one is asked for. Throws
+   * To be read to its end, or its request's signal aborted. Each piece is good until the next but one is asked for. Throws
    * when the connection breaks, but first gives what had come.
    */
   readonly body: AsyncIterable<Buffer>
@@ -41,6 +41,8 @@ export class HttpConnection {
   readonly #stall: number
   readonly #reader: ResponseReader
   readonly #free: Block[] = Array.from({ length: BLOCKS }, newBlock)
+  /** The one read last: its reader may still be busy with it. */
+  #lent: Block | undefined
   readonly #watch: NodeJS.Timeout
   /** Those whose answer has not come to its end, in the order sent. */
   readonly #pending: Exchange[] = []
@@ -150,8 +152,12 @@ export class HttpConnection {
   }
 
   #recycle(block: Block): void {
-    block.used = 0
-    if (this.#free.length < BLOCKS) this.#free.push(block)
+    const free = this.#lent
+    this.#lent = block
+    if (free && this.#free.length < BLOCKS) {
+      free.used = 0
+      this.#free.push(free)
+    }
     if (!this.#paused || this.#free.length < 2 || !this.open) return
     this.#paused = false
     this.#lastMove = performance.now()

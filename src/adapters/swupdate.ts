@@ -202,21 +202,29 @@ async function feed(
 ): Promise<void> {
   const file = await openForWriting(fifo, readerGone)
   if (!file) return
+  // While a piece is on its way, the next one is fetched and hashed.
+  let writing: Promise<void> | undefined
   try {
     for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
+      await writing
       if (readerGone.aborted) return
-      // Waits in a thread for the reader, a whole piece at a time: a non-blocking pipe wakes us up for each 64 KiB.
-      for (let written = 0; written < next.value.length; ) {
-        written += (await file.write(next.value, written)).bytesWritten
-      }
+      writing = writeWhole(file, next.value)
+      writing.catch(() => {})
     }
+    await writing
     await sleep(DONE_WITHIN, undefined, { signal: done }).catch(() => {})
   } catch (error) {
     // A reader that refuses the bundle closes early; its exit code says why.
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
   } finally {
+    await writing?.catch(() => {})
     await file.close()
   }
+}
+
+/** Waits in a thread for the reader, a whole piece at a time: a non-blocking pipe wakes us up for each 64 KiB. */
+async function writeWhole(file: FileHandle, piece: Buffer): Promise<void> {
+  for (let written = 0; written < piece.length; ) written += (await file.write(piece, written)).bytesWritten
 }
 
 /** Without a thread that waits for a reader which may never come (fifo(7): ENXIO while nobody reads). */

@@ -7,8 +7,8 @@ export const WITHHELD_BYTES = 64 * 1024
 
 /**
  * The same bytes, but the last `WITHHELD_BYTES` only once size and SHA-256 of the whole file match the signed manifest. A
- * reader therefore never sees the end of a wrong file. A piece is good only until the next one is asked for. Errors, thrown before the end is released: AgentError `FILE_SIZE`
- * (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
+ * reader therefore never sees the end of a wrong file. A piece is good until the next but one is asked for. Errors, thrown
+ * before the end is released: AgentError `FILE_SIZE` (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
  */
 export function gate(bytes: AsyncIterable<Buffer>, file: FileEntity): Verified<AsyncIterable<Buffer>> {
   return gated(bytes, file) as AsyncIterable<Buffer> as Verified<AsyncIterable<Buffer>>
@@ -25,22 +25,24 @@ export function gateSelfSigned(bytes: AsyncIterable<Buffer>, file: ExpectedFile)
 async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGenerator<Buffer> {
   const { sizeInBytes = Number.POSITIVE_INFINITY, sha256 } = file
   const hash = createHash('sha256')
-  // Pieces are used over and over by who gives them: what is withheld has to be a copy.
-  const held = Buffer.allocUnsafeSlow(WITHHELD_BYTES)
-  let heldBytes = 0
+  // Pieces are used over and over by who gives them: what is withheld has to be a copy, in two buffers, as the reader may
+  // still be busy with the one that it was given last.
+  const buffers = [Buffer.allocUnsafeSlow(WITHHELD_BYTES), Buffer.allocUnsafeSlow(WITHHELD_BYTES)] as const
+  let turn: 0 | 1 = 0
+  let held = buffers[0].subarray(0, 0)
   let seen = 0
   for await (const piece of bytes) {
     seen += piece.length
     if (seen > sizeInBytes) throw wrongSize(file, `has more than the ${sizeInBytes} bytes that were ordered`)
     hash.update(piece)
-    const released = Math.max(0, heldBytes + piece.length - WITHHELD_BYTES)
-    const fromHeld = Math.min(released, heldBytes)
+    const released = Math.max(0, held.length + piece.length - WITHHELD_BYTES)
+    const fromHeld = Math.min(released, held.length)
     if (fromHeld > 0) yield held.subarray(0, fromHeld)
-    held.copyWithin(0, fromHeld, heldBytes)
-    heldBytes -= fromHeld
     const direct = released - fromHeld
     if (direct > 0) yield piece.subarray(0, direct)
-    heldBytes += piece.copy(held, heldBytes, direct)
+    turn = turn === 0 ? 1 : 0
+    const kept = held.copy(buffers[turn], 0, fromHeld)
+    held = buffers[turn].subarray(0, kept + piece.copy(buffers[turn], kept, direct))
   }
   if (seen !== sizeInBytes && file.sizeInBytes !== undefined) {
     throw wrongSize(file, `ended after ${seen} of ${sizeInBytes} bytes`)
@@ -48,7 +50,7 @@ async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGe
   if (sha256 && !hash.digest().equals(sha256)) {
     throw new AgentError('FILE_HASH', `${file.fileName}: its SHA-256 is not the one ordered; nothing was activated`)
   }
-  yield held.subarray(0, heldBytes)
+  yield held
 }
 
 const wrongSize = (file: ExpectedFile, what: string): AgentError =>

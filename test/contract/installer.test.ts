@@ -22,14 +22,14 @@ interface Subject {
 
 const never = new AbortController().signal
 
-/** In pieces that are used over and over, as the network gives them. */
+/** In pieces that are used over and over, as the network gives them: each is gone when the next but one is asked for. */
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
-  const piece = Buffer.alloc(50_000)
-  for (let at = 0; at < bytes.length; at += piece.length) {
+  const buffers = [Buffer.alloc(50_000), Buffer.alloc(50_000)]
+  for (let at = 0; at < bytes.length; at += 50_000) {
+    const piece = buffers.reverse()[0]!.fill(0)
     const length = bytes.copy(piece, 0, at)
     yield piece.subarray(0, length)
   }
-  piece.fill(0)
 }
 
 const asBundle = (bytes: AsyncIterable<Buffer>): Bundle => bytes as unknown as Bundle

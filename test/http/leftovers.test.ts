@@ -29,7 +29,7 @@ const bundle = await runProgram(['cpio', '--quiet', '-o', '-H', 'crc'], {
 const sha256 = createHash('sha256').update(bundle).digest()
 const first = bundle.indexOf(image.subarray(0, 64))
 
-const leftovers = () => new SlotLeftovers({ file: noteFile, device: { a: join(dir, 'a'), b: slot }, every: 0 }, log)
+const leftovers = () => new SlotLeftovers({ file: noteFile, device: { a: join(dir, 'a'), b: slot } }, log)
 
 class PowerCut extends Error {}
 
