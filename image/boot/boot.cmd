@@ -4,7 +4,11 @@
 # sector, so that overwriting it is all or nothing. boot.bak is the boot.env of the last boot without a trial.
 # The rule is the one of test/bench/workbench/boot-rule.ts; both are held to the same cases.
 
+# Every character costs time on a serial line; "extra=loglevel=7 systemd.show_status=1" in extra.env brings them back.
+setenv board_args quiet
 if test "${devtype}" = virtio; then
+  # QEMU throws away what it knows of memory at each change of page tables, which this would cause at every system call.
+  setenv board_args "quiet kpti=0"
   setenv kernel_addr 0x40400000; setenv packed_addr 0x4a000000; setenv initrd_addr 0x48000000; setenv state_addr 0x47f00000
 else
   # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size; QEMU has the device tree at 128 MiB.
@@ -66,7 +70,7 @@ setenv fdt "${fdtcontroladdr}"
 if test -n "${fdt_addr}"; then setenv fdt "${fdt_addr}"; fi
 
 setenv part_a 2; setenv part_b 3
-setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 adu.slot=${slot} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
+setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 adu.slot=${slot} ${board_args} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
 run start
 echo "pi-adu: slot ${slot} cannot be started"
 # A trial goes on by itself, through the count of tries; else the other slot is the last hope.

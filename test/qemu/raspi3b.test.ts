@@ -6,7 +6,7 @@ import { Fleet } from './fleet.ts'
 
 // One core emulates four here, and U-Boot reads the kernel from an SD card bit by bit.
 const BOOT_MS = 900_000
-const PIN = 17
+const [GREEN, RED] = [17, 18]
 /** GPLEV0 (BCM2835 ARM Peripherals, 6.1): the levels of GPIO 0 to 31. */
 const LEVELS = '0x3f200034'
 
@@ -14,7 +14,7 @@ let fleet: Fleet
 let guest: Guest
 before(async () => {
   fleet = await Fleet.make()
-  guest = await fleet.flash({ board: 'raspi3b', piAdu: { leds: { green: PIN } } })
+  guest = await fleet.flash({ board: 'raspi3b', piAdu: { leds: { green: GREEN, red: RED } } })
 })
 after(async () => {
   await guest?.powerCut()
@@ -22,11 +22,11 @@ after(async () => {
 })
 
 /** As the pin is, not as the agent says it is. */
-async function level(): Promise<number> {
+async function level(pin = GREEN): Promise<number> {
   const answer = await guest.machine!.monitor(`xp /1wx ${LEVELS}`)
   const word = /: (0x[0-9a-f]{8})/.exec(answer)?.[1]
   if (word === undefined) throw new Error(`the monitor says: ${answer}`)
-  return (Number(word) >> PIN) & 1
+  return (Number(word) >> pin) & 1
 }
 
 test('the image boots through U-Boot on a Pi 3, and the agent connects', async () => {
@@ -56,4 +56,18 @@ test('it blinks while the agent looks for a hub that is gone', async () => {
   const seen = new Set<number>()
   for (const limit = Date.now() + 120_000; seen.size < 2 && Date.now() < limit; await sleep(30)) seen.add(await level())
   assert.deepEqual([...seen].sort(), [0, 1])
+})
+
+test('green and red light up for a configuration that does not parse, and stay when the agent has ended', async () => {
+  const machine = guest.machine!
+  await machine.login(BOOT_MS)
+  const commands = [
+    'systemctl stop pi-adu-agent',
+    'sed -i "1s/{/{{/" /data/adu/du-config.json',
+    'systemctl start pi-adu-agent',
+    'systemctl show -P ActiveState -P ExecMainStatus pi-adu-agent | tr "\\n" " "',
+  ]
+  const { output } = await machine.shell(commands.join('; '), BOOT_MS)
+  assert.match(output, /failed 78/)
+  for (const pin of [GREEN, RED]) assert.equal(await level(pin), 1, `GPIO ${pin}`)
 })

@@ -14,11 +14,13 @@ const PANICS = { 'usr/sbin/init': '#!/bin/sh\nexit 1\n' }
 const HANGS = { 'usr/sbin/init': '#!/bin/sh\necho this init hangs\nwhile :; do sleep 1000; done\n' }
 const OFFLINE = { 'etc/systemd/network/20-wired.network': undefined }
 const TRIES = 2
+/** Seconds, so that a test of a hanging system need not wait for the two minutes that a busy machine is given. */
+const WATCHDOG = 45
 
 before(async () => {
   fleet = await Fleet.make()
   const health = { timeoutSeconds: 60, retrySeconds: 3 }
-  guest = await fleet.flash({ piAdu: { health, bootState: { tries: TRIES } } })
+  guest = await fleet.flash({ piAdu: { health, bootState: { tries: TRIES } }, extra: `adu.watchdog=${WATCHDOG}` })
 })
 after(async () => {
   await guest?.powerCut()
@@ -150,6 +152,17 @@ test('the power is cut in the middle of an install, right after activation, and 
   await login()
   assert.equal(await slotAndVersion(), 'slot b 5.0.0')
   assert.equal(await identity(), known)
+})
+
+test('a trial that nobody settles is restarted by the timer, which is a part of the image', async () => {
+  // 20 minutes after the start, which is not waited for here.
+  assert.match(await shell('systemctl show -P TimersMonotonic pi-adu-trial-guard.timer'), /OnBootUSec=20min/)
+  const soon = '/run/systemd/system/pi-adu-trial-guard.timer.d'
+  const from = machine().now
+  await shell('systemctl stop pi-adu-agent; printf "trial=pending\\ntries=2\\n" | fw_setenv -s -')
+  await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=2s\\n" > ${soon}/soon.conf`)
+  machine().send('systemctl daemon-reload; systemctl restart pi-adu-trial-guard.timer\n')
+  await machine().waitFor(/pi-adu: slot b \(trial\), trial pending, 1 tries left/, BOOT_MS, from)
 })
 
 function say(what: string, since: number): void {
