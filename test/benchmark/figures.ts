@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import type { InstallFigures } from './agent-run.ts'
 import type { Contender } from './contenders.ts'
+import type { Distance, Race } from './distance.ts'
 import { median, rounded } from './statistics.ts'
 
 export type Runner = 'agent' | Contender
 
-/** Everything that was measured; what could not be is missing, and `skipped` says why. */
+/** Everything that was measured; what could not be is missing, and `notes` say why. */
 export interface Measurements {
   readonly imageBytes: number
   readonly installs: Readonly<Record<Runner, readonly InstallFigures[]>>
@@ -15,13 +16,13 @@ export interface Measurements {
   readonly smallPeakMB: readonly number[]
   readonly startMs: { readonly agent: readonly number[]; readonly bare: readonly number[] }
   readonly fetchedWithCuts?: number
-  readonly delayed?: { readonly ranged: readonly number[]; readonly plain: readonly number[] }
-  readonly skipped: readonly string[]
+  readonly distance?: Distance
+  readonly notes: readonly string[]
 }
 
 /** The one object of `--json`. Ratios are agent by other: below 1 the agent is better. */
 export function figuresOf(measured: Measurements) {
-  const { installs, imageBytes, startMs, delayed } = measured
+  const { installs, imageBytes, startMs, distance } = measured
   const of = (runner: Runner, what: (run: InstallFigures) => number): number => median(installs[runner].map(what))
   const versus = (runner: Runner): number => rounded(of('agent', run => run.ms) / of(runner, run => run.ms))
   return {
@@ -29,7 +30,8 @@ export function figuresOf(measured: Measurements) {
     installVsPipe: versus('pipe'),
     installVsStaged: versus('staged'),
     installVsLimit: versus('limit'),
-    rangedVsPlainAt50ms: delayed ? rounded(median(delayed.plain) / median(delayed.ranged)) : null,
+    rangedVsPlainAt50ms: speed(distance?.lossy),
+    rangedVsPlainAt50msWithoutLoss: speed(distance?.clean),
     fetchedPerFileByteWith10Cuts: measured.fetchedWithCuts ?? null,
     writtenPerImageByte: Number((of('agent', run => run.writtenBytes) / imageBytes).toFixed(4)),
     rssIdleMB: rounded(median(measured.idleMB)),
@@ -43,6 +45,10 @@ export function figuresOf(measured: Measurements) {
 }
 
 export type Figures = ReturnType<typeof figuresOf>
+
+/** Of one plain stream's; above 1 ranges are faster. */
+const speed = (race: Race | undefined): number | null =>
+  race ? rounded(median(race.plain) / median(race.ranged)) : null
 
 function machine() {
   const release = /^PRETTY_NAME="(.*)"$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]

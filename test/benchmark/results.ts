@@ -19,6 +19,7 @@ const GOALS: readonly [keyof Figures, string, (value: number) => boolean][] = [
   ['startVsBareSdk', '≤ 1.1', value => value <= 1.1],
   ['fetchedPerFileByteWith10Cuts', '≤ 1.10', value => value <= 1.1],
   ['rangedVsPlainAt50ms', '≥ 0.9', value => value >= 0.9],
+  ['rangedVsPlainAt50msWithoutLoss', '≥ 0.9', value => value >= 0.9],
 ]
 
 /** RESULTS.md: from one run, nothing typed in by hand. */
@@ -54,7 +55,7 @@ Ratios are agent by other.
 | figure | value | goal | |
 |---|---|---|---|
 ${goals.join('\n')}
-${runs.skipped.map(line => `\n${line}\n`).join('')}`
+${runs.notes.map(line => `\n${line}\n`).join('')}`
 }
 
 /** For the terminal. */
@@ -64,5 +65,5 @@ export function summary(figures: Figures): string {
     const mark = value === null ? ' ' : met(value) ? '✓' : '✗'
     return `${mark} ${name.padEnd(30)} ${String(value ?? 'not measured').padStart(8)}  ${goal}`
   })
-  return [...lines, ...figures.runs.skipped].join('\n')
+  return [...lines, ...figures.runs.notes].join('\n')
 }
