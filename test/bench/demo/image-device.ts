@@ -17,10 +17,8 @@ export async function imageDevice({ bench, id, system, piAdu, dir, signal, note 
   const { version: first } = system
   const built = await buildSystem(dir, { version: first, signal, onStep: note })
   note('a flashed card')
-  const guest = await Guest.flash({
-    ...{ id, bench, system: built.dir, image: built.image, dir: join(dir, 'guest') },
-    piAdu,
-  })
+  const where = { system: built.dir, image: built.image, dir: join(dir, 'guest') }
+  const guest = await Guest.flash({ id, bench, piAdu, ...where })
   // Who waits for words on the serial line learns that there will be none.
   signal.addEventListener('abort', () => void guest.powerCut(), { once: true })
   const layout = await readLayout()

@@ -44,10 +44,8 @@ export async function buildSystem(
     stdout: {
       binary: true,
       *transform(chunk) {
-        for (const [, what] of Buffer.from(chunk as Uint8Array)
-          .toString()
-          .matchAll(/^(.+) …/gm))
-          onStep(what!)
+        const text = Buffer.from(chunk as Uint8Array).toString()
+        for (const [, what] of text.matchAll(/^(.+) …/gm)) onStep(what!)
         yield chunk
       },
     },
