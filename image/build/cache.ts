@@ -47,8 +47,18 @@ async function tidy(home: string): Promise<void> {
   found.sort((one, two) => two.used - one.used)
   const kept = found.filter(({ name }) => !name.includes('.new-')).slice(0, KEPT)
   for (const entry of found) {
-    if (kept.includes(entry) || Date.now() - entry.used < DAY_MS) continue
+    const maker = /\.new-(\d+)$/.exec(entry.name)?.[1]
+    const isNeeded = maker === undefined ? Date.now() - entry.used < DAY_MS : isAlive(Number(maker))
+    if (kept.includes(entry) || isNeeded) continue
     await rm(join(home, entry.name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

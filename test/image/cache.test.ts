@@ -29,18 +29,19 @@ test('what fails leaves nothing that a later build would take for complete', asy
   assert.deepEqual(await readdir(join(home, 'fails')), [])
 })
 
-test('what was not used for a day is forgotten, but for the last few', async () => {
+test('what was not used for a day is forgotten, but for the last few; what was interrupted, at once', async () => {
   const nothing = async (): Promise<void> => {}
   const old = await Promise.all([1, 2, 3, 4, 5, 6].map(input => cached('old', [input], nothing)))
   for (const [days, path] of old.entries()) await utimes(path, 0, Date.now() / 1000 - (days + 1.5) * 86_400)
-  const interrupted = join(home, 'old/0123.new-1')
-  await mkdir(interrupted)
-  await utimes(interrupted, 0, Date.now() / 1000 - 2 * 86_400)
+  // No process has a number as high as that.
+  await mkdir(join(home, 'old/0123.new-99999999'))
+  const underWay = join(home, `old/4567.new-${process.pid}`)
+  await mkdir(underWay)
   // Used again, and so younger than the rest.
   await cached('old', [6], nothing)
   const fresh = await cached('old', [7], nothing)
   const left = (await readdir(join(home, 'old'))).map(name => join(home, 'old', name))
-  assert.deepEqual(left.sort(), [fresh, old[5], old[0], old[1]].sort())
+  assert.deepEqual(left.sort(), [fresh, underWay, old[5], old[0], old[1]].sort())
 })
 
 test('a content is known by names and bytes, wherever it lies', async () => {
