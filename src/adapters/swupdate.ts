@@ -125,10 +125,14 @@ export class Swupdate implements Installer {
       const text = match?.[2] ?? String(line)
       if (/^SWUPDATE (successful|failed)/i.test(text)) verdict = true
       else if (verdict && text.includes('Waiting for requests')) said.end.abort()
+      // Said as a mere trace; its error names no cause.
+      if (/instead of sw-description\.sig/.test(text)) said.errors.push('the bundle is not signed: no sw-description.sig')
       if (match?.[1] === 'ERROR') {
         const bare = text
           .replace(/^SWUPDATE failed \[\d+\] /, '')
           .replace(/^ERROR *(\S+ )?: /, '')
+          // Function and line, in SWUpdate since 2024.
+          .replace(/^\w+ : \d+ : /, '')
           .trim()
         said.errors.push(bare.slice(0, 200))
         this.#log.warn('swupdate', { line: bare })
