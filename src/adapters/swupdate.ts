@@ -126,7 +126,8 @@ export class Swupdate implements Installer {
       if (/^SWUPDATE (successful|failed)/i.test(text)) verdict = true
       else if (verdict && text.includes('Waiting for requests')) said.end.abort()
       // Said as a mere trace; its error names no cause.
-      if (/instead of sw-description\.sig/.test(text)) said.errors.push('the bundle is not signed: no sw-description.sig')
+      if (/instead of sw-description\.sig/.test(text))
+        said.errors.push('the bundle is not signed: no sw-description.sig')
       if (match?.[1] === 'ERROR') {
         const bare = text
           .replace(/^SWUPDATE failed \[\d+\] /, '')
