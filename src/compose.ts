@@ -65,7 +65,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
       answerTimeout: ANSWER_TIMEOUT,
       time,
     }),
-    leftovers: new SlotLeftovers({ file: join(config.dataFolder, 'leftover.json'), device }, log),
+    leftovers: new SlotLeftovers({ file: join(config.dataFolder, 'leftover'), device }, log),
     keyStore: new FileKeyStore(keyStoreFile(config)),
     content: new HttpContent({ ca: config.contentCa, ...config.proxies, stall: content.stallSeconds * 1000 }),
     installer: new Swupdate(

@@ -110,8 +110,8 @@ export interface Leftover {
   /** Offsets in the bundle; `end` is not included. */
   readonly first: number
   readonly end: number
-  /** From `first` on; may end early. A piece is good until the next but one is asked for. */
-  bytes(): AsyncIterable<Buffer>
+  /** From `first` on, of which `head` is what comes before; may end early. A piece is good until the next but one is asked for. */
+  bytes(head: Buffer): AsyncIterable<Buffer>
 }
 
 /**
@@ -120,8 +120,8 @@ export interface Leftover {
  */
 export interface Leftovers {
   find(sha256: Buffer, slot: SlotName): Promise<Leftover | undefined>
-  /** The same bytes; notes from time to time how many of them have reached the slot. */
-  noting(bundle: AsyncIterable<Buffer>, sha256: Buffer, slot: SlotName): AsyncIterable<Buffer>
+  /** The same bytes; notes how far they have come. `digest`: SHA-256 of all those given before the one that is asked for. */
+  noting(bundle: AsyncIterable<Buffer>, sha256: Buffer, slot: SlotName, digest: () => Buffer): AsyncIterable<Buffer>
   forget(): Promise<void>
 }
 

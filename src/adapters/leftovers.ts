@@ -1,9 +1,10 @@
-import { open, readFile, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { type FileHandle, open, readFile, rm } from 'node:fs/promises'
 import * as v from 'valibot'
 import { messageOf } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Leftover, Leftovers, Log } from '../ports.ts'
-import { type DeclaredImage, declaredImage, MAX_HEAD_BYTES } from './bundle-head.ts'
+import { declaredImage, MAX_HEAD_BYTES } from './bundle-head.ts'
 import { syncSlot } from './slot-device.ts'
 
 export interface LeftoverOptions {
@@ -13,27 +14,34 @@ export interface LeftoverOptions {
 }
 
 /**
- * Between two notes, in bytes of the bundle. With those that come during two notes, and those on the way, what a power cut
- * costs. Each note has the slot synced, which spreads what would else be left for the end.
+ * The note is a sector that says which bundle goes where, then one mark for each MiB of the bundle: 6 bytes of offset, 10 of
+ * the SHA-256 of all bytes before it. Marks are overwritten in place: a power cut spoils one of them at most.
  */
-const NOTE_EVERY = 4 << 20
-/** Bytes that may have left us and not have reached the slot: in the gate, in the pipe, inside SWUpdate; about 0.9 MB. */
-const ON_THE_WAY = 3 << 19
-const PIECE = 1 << 20
-/** One sector, overwritten in place: no power cut can tear it, and the file system has nothing to note of its own. */
-const NOTE_BYTES = 512
+const HEAD_BYTES = 512
+const MARK_BYTES = 16
+const OFFSET_BYTES = 6
+const MARK_EVERY = 1 << 20
+/** No two marks are further apart, unless one is missing. */
+const MAX_STRETCH = 4 * MARK_EVERY
+/** Between two syncs of slot and note, in milliseconds: what a power cut costs. It spreads what would be left for the end. */
+const SYNC_EVERY = 1_000
 
-const note = v.object({
+const noteHead = v.object({
   sha256: v.string(),
   slot: v.picklist(['a', 'b']),
   first: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  end: v.pipe(v.number(), v.integer(), v.minValue(0)),
 })
-type Note = v.InferOutput<typeof note>
+type NoteHead = v.InferOutput<typeof noteHead>
+
+interface Mark {
+  readonly offset: number
+  readonly digest: Buffer
+}
 
 /**
- * Notes how far a bundle with one plain image has come, and reads that part back from the slot. A packed image cannot be
- * had back from what it unpacks to: of such a bundle nothing is noted.
+ * Notes how far a bundle with one plain image has come, and reads that part back from the slot, as far as it is what was
+ * noted: a power cut takes the last writes with it. A packed image cannot be had back from what it unpacks to: of such a
+ * bundle nothing is noted.
  */
 export class SlotLeftovers implements Leftovers {
   readonly #options: LeftoverOptions
@@ -45,93 +53,157 @@ export class SlotLeftovers implements Leftovers {
   }
 
   async find(sha256: Buffer, slot: SlotName): Promise<Leftover | undefined> {
-    const text = await readFile(this.#options.file, 'utf8').catch(() => undefined)
-    if (text === undefined) return undefined
-    const known = parsed(text)
-    if (known?.sha256 === sha256.toString('hex') && known.slot === slot && known.end > known.first) {
-      const { first, end } = known
-      return { first, end, bytes: () => readBack(this.#options.device[slot], end - first) }
+    const { file, device } = this.#options
+    const note = await readFile(file).catch(() => undefined)
+    if (!note) return undefined
+    const head = parsedHead(note)
+    const marks = head ? marksOf(note, head.first) : []
+    const last = marks.at(-1)
+    if (head && last && head.sha256 === sha256.toString('hex') && head.slot === slot) {
+      return { first: head.first, end: last.offset, bytes: before => readBack(device[slot], before, marks) }
     }
     // Of another bundle: the slot is about to become something else.
     await this.forget()
     return undefined
   }
 
-  async *noting(bundle: AsyncIterable<Buffer>, sha256: Buffer, slot: SlotName): AsyncGenerator<Buffer> {
+  async *noting(
+    bundle: AsyncIterable<Buffer>,
+    sha256: Buffer,
+    slot: SlotName,
+    digest: () => Buffer,
+  ): AsyncGenerator<Buffer> {
     let head: Buffer | undefined = Buffer.alloc(0)
-    let image: DeclaredImage | undefined
+    let note: Note | undefined
     let seen = 0
-    let next = NOTE_EVERY
-    let rested = 0
-    let noting: Promise<void> | undefined
+    let next = MARK_EVERY
     try {
       for await (const piece of bundle) {
         if (head) {
           head = Buffer.concat([head, piece])
-          const found = declaredImage(head)
-          if (found !== 'more') image = found
-          if (found !== 'more' || head.length > MAX_HEAD_BYTES) head = undefined
+          const image = declaredImage(head)
+          if (image !== 'more' && image && !image.packed) {
+            note = new Note(this.#options, { sha256: sha256.toString('hex'), slot, first: image.first }, this.#log)
+          }
+          if (image !== 'more' || head.length > MAX_HEAD_BYTES) head = undefined
         }
         yield piece
         seen += piece.length
-        if (!image || image.packed || noting || seen < next || performance.now() < rested) continue
-        next = seen + NOTE_EVERY
-        const begun = performance.now()
-        const end = Math.min(seen - ON_THE_WAY, image.first + image.bytes)
-        noting = this.#note({ sha256: sha256.toString('hex'), slot, first: image.first, end }).finally(() => {
-          noting = undefined
-          // A slow card is not asked all the time: as long as it took it is left alone.
-          rested = 2 * performance.now() - begun
-        })
+        if (!note || seen < next) continue
+        next = seen - (seen % MARK_EVERY) + MARK_EVERY
+        note.mark({ offset: seen, digest: digest() })
       }
     } finally {
-      await noting
+      await note?.end()
     }
   }
 
   async forget(): Promise<void> {
     await rm(this.#options.file, { force: true })
   }
+}
 
-  /** Never fails: without it a power cut costs more, and nothing else. */
-  async #note(value: Note): Promise<void> {
-    const { file, device } = this.#options
-    try {
-      if (value.end <= value.first || !(await syncSlot(device[value.slot]))) return
-      const before = parsed(await readFile(file, 'utf8').catch(() => ''))
-      // While an installation feeds back what an earlier one has left, that one's note holds.
-      if (before?.sha256 === value.sha256 && before.slot === value.slot && before.end >= value.end) return
-      const handle = await open(file, 'r+').catch(() => open(file, 'w', 0o600))
-      try {
-        await handle.write(Buffer.from(JSON.stringify(value).padEnd(NOTE_BYTES)), 0, NOTE_BYTES, 0)
-        await handle.datasync()
-      } finally {
-        await handle.close()
-      }
-    } catch (error) {
-      this.#log.warn('leftover.not-noted', { why: messageOf(error) })
+/** Written behind the installation's back. Never fails: without it a power cut costs more, and nothing else. */
+class Note {
+  readonly #options: LeftoverOptions
+  readonly #head: NoteHead
+  readonly #log: Log
+  #waiting: Mark[] = []
+  #writing: Promise<void> | undefined
+  #file: FileHandle | undefined
+  #synced = performance.now()
+
+  constructor(options: LeftoverOptions, head: NoteHead, log: Log) {
+    this.#options = options
+    this.#head = head
+    this.#log = log
+  }
+
+  mark(mark: Mark): void {
+    this.#waiting.push(mark)
+    this.#writing ??= this.#write()
+      .catch(error => this.#log.warn('leftover.not-noted', { why: messageOf(error) }))
+      .finally(() => {
+        this.#writing = undefined
+      })
+  }
+
+  async end(): Promise<void> {
+    await this.#writing
+    await this.#file?.close()
+  }
+
+  async #write(): Promise<void> {
+    this.#file ??= await this.#open()
+    for (const { offset, digest } of this.#waiting.splice(0)) {
+      const mark = Buffer.alloc(MARK_BYTES)
+      mark.writeUIntBE(offset, 0, OFFSET_BYTES)
+      digest.copy(mark, OFFSET_BYTES)
+      await this.#file.write(mark, 0, MARK_BYTES, HEAD_BYTES + Math.floor(offset / MARK_EVERY) * MARK_BYTES)
     }
+    if (performance.now() - this.#synced < SYNC_EVERY) return
+    await syncSlot(this.#options.device[this.#head.slot])
+    await this.#file.datasync()
+    this.#synced = performance.now()
+  }
+
+  /** What an earlier installation of the same bundle has noted stays. */
+  async #open(): Promise<FileHandle> {
+    const { file } = this.#options
+    const head = Buffer.from(JSON.stringify(this.#head).padEnd(HEAD_BYTES))
+    const known = await open(file, 'r+').catch(() => undefined)
+    if (known) {
+      const before = Buffer.alloc(HEAD_BYTES)
+      await known.read(before, 0, HEAD_BYTES, 0)
+      if (before.equals(head)) return known
+      await known.close()
+    }
+    const fresh = await open(file, 'w', 0o600)
+    await fresh.write(head, 0, HEAD_BYTES, 0)
+    return fresh
   }
 }
 
-function parsed(text: string): Note | undefined {
+function parsedHead(note: Buffer): NoteHead | undefined {
   try {
-    return v.parse(note, JSON.parse(text))
+    return v.parse(noteHead, JSON.parse(note.toString('utf8', 0, HEAD_BYTES)))
   } catch {
     return undefined
   }
 }
 
-async function* readBack(device: string, length: number): AsyncGenerator<Buffer> {
+/** In their order; those that were never written are zeros. */
+function marksOf(note: Buffer, first: number): Mark[] {
+  const marks: Mark[] = []
+  let before = first
+  for (let at = HEAD_BYTES; at + MARK_BYTES <= note.length; at += MARK_BYTES) {
+    const offset = note.readUIntBE(at, OFFSET_BYTES)
+    if (offset <= before) continue
+    if (offset - before > MAX_STRETCH) break
+    marks.push({ offset, digest: note.subarray(at + OFFSET_BYTES, at + MARK_BYTES) })
+    before = offset
+  }
+  return marks
+}
+
+/** From the first byte after `head` on; ends before the first stretch that is not what was noted. */
+async function* readBack(device: string, head: Buffer, marks: readonly Mark[]): AsyncGenerator<Buffer> {
   const file = await open(device, 'r')
   try {
-    const pieces = [Buffer.allocUnsafeSlow(PIECE), Buffer.allocUnsafeSlow(PIECE)]
-    for (let at = 0; at < length; ) {
-      const piece = pieces.reverse()[0]!
-      const { bytesRead } = await file.read(piece, 0, Math.min(PIECE, length - at), at)
-      if (bytesRead === 0) return
-      at += bytesRead
-      yield piece.subarray(0, bytesRead)
+    const hash = createHash('sha256').update(head)
+    const buffers = [Buffer.alloc(0), Buffer.alloc(0)]
+    let at = head.length
+    for (const { offset, digest } of marks) {
+      const length = offset - at
+      // Whoever reads may still be busy with the one before.
+      buffers.reverse()
+      if (buffers[0]!.length < length) buffers[0] = Buffer.allocUnsafeSlow(length)
+      const piece = buffers[0]!.subarray(0, length)
+      const { bytesRead } = await file.read(piece, 0, length, at - head.length)
+      hash.update(piece)
+      if (bytesRead < length || !hash.copy().digest().subarray(0, digest.length).equals(digest)) return
+      yield piece
+      at = offset
     }
   } finally {
     await file.close()

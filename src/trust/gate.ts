@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import type { FileEntity, SelfSigned, Verified } from '../domain/deployment.ts'
 import { AgentError } from '../domain/errors.ts'
 
@@ -9,22 +9,30 @@ export const WITHHELD_BYTES = 64 * 1024
  * The same bytes, but the last `WITHHELD_BYTES` only once size and SHA-256 of the whole file match the signed manifest. A
  * reader therefore never sees the end of a wrong file. A piece is good until the next but one is asked for. Errors, thrown
  * before the end is released: AgentError `FILE_SIZE` (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
+ * `hash`: a fresh SHA-256, which whoever gives it may look at on the way: it has seen all that was asked for.
  */
-export function gate(bytes: AsyncIterable<Buffer>, file: FileEntity): Verified<AsyncIterable<Buffer>> {
-  return gated(bytes, file) as AsyncIterable<Buffer> as Verified<AsyncIterable<Buffer>>
+export function gate(
+  bytes: AsyncIterable<Buffer>,
+  file: FileEntity,
+  hash: Hash = createHash('sha256'),
+): Verified<AsyncIterable<Buffer>> {
+  return gated(bytes, file, hash) as AsyncIterable<Buffer> as Verified<AsyncIterable<Buffer>>
 }
 
 /** What is known of a file beforehand. */
 export type ExpectedFile = Pick<FileEntity, 'fileName'> & Partial<Pick<FileEntity, 'sizeInBytes' | 'sha256'>>
 
 /** The same with as much as is known, which may be nothing: then the bundle's own signature is all there is. */
-export function gateSelfSigned(bytes: AsyncIterable<Buffer>, file: ExpectedFile): SelfSigned<AsyncIterable<Buffer>> {
-  return gated(bytes, file) as AsyncIterable<Buffer> as SelfSigned<AsyncIterable<Buffer>>
+export function gateSelfSigned(
+  bytes: AsyncIterable<Buffer>,
+  file: ExpectedFile,
+  hash: Hash = createHash('sha256'),
+): SelfSigned<AsyncIterable<Buffer>> {
+  return gated(bytes, file, hash) as AsyncIterable<Buffer> as SelfSigned<AsyncIterable<Buffer>>
 }
 
-async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile): AsyncGenerator<Buffer> {
+async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile, hash: Hash): AsyncGenerator<Buffer> {
   const { sizeInBytes = Number.POSITIVE_INFINITY, sha256 } = file
-  const hash = createHash('sha256')
   // Pieces are used over and over by who gives them: what is withheld has to be a copy, in two buffers, as the reader may
   // still be busy with the one that it was given last.
   const buffers = [Buffer.allocUnsafeSlow(WITHHELD_BYTES), Buffer.allocUnsafeSlow(WITHHELD_BYTES)] as const

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { FirmwareUpdate, SystemUpdate, Verified } from '../domain/deployment.ts'
 import { AgentError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
@@ -41,10 +42,11 @@ export async function install(
   try {
     await run(left)
   } catch (error) {
-    if (!left || !(error instanceof AgentError) || error.code !== 'FILE_HASH') throw error
-    // The slot had something else than the note said. The network has the last word.
-    log.warn('install.leftover-wrong', { first: left.first, end: left.end })
+    if (!(error instanceof AgentError) || error.code !== 'FILE_HASH') throw error
+    // What is in the slot is what once came, and that was wrong.
     await leftovers?.forget()
+    if (!left) throw error
+    log.warn('install.leftover-wrong', { first: left.first, end: left.end })
     await run(undefined)
   }
   await leftovers?.forget()
@@ -52,12 +54,14 @@ export async function install(
 
   async function run(from: Leftover | undefined): Promise<void> {
     const source = from ? pieced(from) : fetched({})
-    const noted = leftovers && file.sha256 ? leftovers.noting(source, file.sha256, into) : source
+    const hash = createHash('sha256')
+    const digest = (): Buffer => hash.copy().digest()
+    const noted = leftovers && file.sha256 ? leftovers.noting(source, file.sha256, into, digest) : source
     const bytes = counted(noted, done => {
       log.debug('install.progress', { bytes: done, of: size })
       if (size !== undefined) progress(done, size)
     })
-    const bundle = 'bundle' in update ? gate(bytes, update.bundle) : gateSelfSigned(bytes, file)
+    const bundle = 'bundle' in update ? gate(bytes, update.bundle, hash) : gateSelfSigned(bytes, file, hash)
     await ports.installer.install(bundle, into, signal, lowest)
   }
 
@@ -68,9 +72,13 @@ export async function install(
 
   /** The middle from the slot, the rest from the network. */
   async function* pieced({ first, end, bytes }: Leftover): AsyncGenerator<Buffer> {
-    yield* fetched({ upTo: first })
+    const head: Buffer[] = []
+    for await (const piece of fetched({ upTo: first })) {
+      head.push(Buffer.from(piece))
+      yield piece
+    }
     let at = first
-    for await (const piece of bytes()) {
+    for await (const piece of bytes(Buffer.concat(head))) {
       at += piece.length
       yield piece
     }
