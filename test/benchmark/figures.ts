@@ -16,6 +16,8 @@ export interface Measurements {
   readonly smallPeakMB: readonly number[]
   readonly startMs: { readonly agent: readonly number[]; readonly bare: readonly number[] }
   readonly fetchedWithCuts?: number
+  readonly connectionCuts: number
+  readonly throttled: number
   readonly distance?: Distance
   readonly notes: readonly string[]
 }
@@ -33,6 +35,8 @@ export function figuresOf(measured: Measurements) {
     rangedVsPlainAt50ms: speed(distance?.lossy),
     rangedVsPlainAt50msWithoutLoss: speed(distance?.clean),
     fetchedPerFileByteWith10Cuts: measured.fetchedWithCuts ?? null,
+    fetchedPerFileByteWith20ConnectionCuts: measured.connectionCuts,
+    throttledRateVsLimit: measured.throttled,
     writtenPerImageByte: Number((of('agent', run => run.writtenBytes) / imageBytes).toFixed(4)),
     rssIdleMB: rounded(median(measured.idleMB)),
     rssPeakMB: rounded(of('agent', run => run.peakMB)),

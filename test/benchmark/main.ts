@@ -10,6 +10,7 @@ import { installWith } from './contenders.ts'
 import { fetchedWithCuts } from './cuts.ts'
 import { atADistance, WIRES } from './distance.ts'
 import { figuresOf, type Measurements, type Runner } from './figures.ts'
+import { fetchedOverBadWire, throttledShare } from './hard-times.ts'
 import { plot } from './plot.ts'
 import { markdown, NAMES, ORDER, summary } from './results.ts'
 import { type Payload, type Rig, startRig } from './rig.ts'
@@ -81,6 +82,9 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
     return undefined
   })
   if (distance) notes.push(`At 50 ms: ${WIRES}; TCP ${distance.congestionControl}.`)
+  const connectionCuts = await fetchedOverBadWire(rig, small, agent, 20)
+  const throttled = await throttledShare(rig, small, agent, 16 << 20)
+  notes.push('20 connections cut, and held to 16 MiB/s: 64 MiB.')
   const payload = values.quick ? small : await rig.payload(1024)
   const cut = values.quick ? {} : { fetchedWithCuts: await fetchedWithCuts(rig, payload, agent, 10) }
   const installs = await race(rig, payload, agent, rounds)
@@ -90,6 +94,8 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
     idleMB,
     smallPeakMB,
     startMs,
+    connectionCuts,
+    throttled,
     ...(distance && { distance }),
     ...cut,
     notes,

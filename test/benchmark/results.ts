@@ -18,6 +18,8 @@ const GOALS: readonly [keyof Figures, string, (value: number) => boolean][] = [
   ['cpuVsSwupdate', '', () => true],
   ['startVsBareSdk', '≤ 1.1', value => value <= 1.1],
   ['fetchedPerFileByteWith10Cuts', '≤ 1.10', value => value <= 1.1],
+  ['fetchedPerFileByteWith20ConnectionCuts', '≤ 1.10', value => value <= 1.1],
+  ['throttledRateVsLimit', '0.9 to 1', value => value >= 0.9 && value <= 1],
   ['rangedVsPlainAt50ms', '≥ 0.9', value => value >= 0.9],
   ['rangedVsPlainAt50msWithoutLoss', '≥ 0.9', value => value >= 0.9],
 ]
@@ -63,7 +65,7 @@ export function summary(figures: Figures): string {
   const lines = GOALS.map(([name, goal, met]) => {
     const value = figures[name] as number | null
     const mark = value === null ? ' ' : met(value) ? '✓' : '✗'
-    return `${mark} ${name.padEnd(30)} ${String(value ?? 'not measured').padStart(8)}  ${goal}`
+    return `${mark} ${name.padEnd(38)} ${String(value ?? 'not measured').padStart(8)}  ${goal}`
   })
   return [...lines, ...figures.runs.notes].join('\n')
 }

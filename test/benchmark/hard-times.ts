@@ -1,0 +1,47 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { contentPath } from '../bench/authoring/files.ts'
+import { fileUrls } from '../bench/authoring/manifest.ts'
+import { type AgentOptions, forget, installWithAgent, startAgent } from './agent-run.ts'
+import { DEVICE, type Payload, type Rig } from './rig.ts'
+
+/** Bytes that the server gave for each byte of the file, when it ends the connection so many times at random places. */
+export async function fetchedOverBadWire(rig: Rig, payload: Payload, options: AgentOptions, cuts: number) {
+  await forget(rig)
+  await rig.freshSlot(payload.imageBytes)
+  const [file] = payload.update.files
+  const path = contentPath(file!)
+  const before = (await rig.content.stats())[path]?.bytesSent ?? 0
+  const agent = await startAgent(rig, options)
+  try {
+    const cut = () => rig.content.setFaults({ [path]: { cutAfter: Math.floor(Math.random() * 2 ** 20), times: 1 } })
+    await cut()
+    const done = agent.line(({ event, step }) => event === 'step' && step === 'activate')
+    done.catch(() => {})
+    rig.bench.deploy(DEVICE, payload.update, { fileUrls: fileUrls(payload.update.files, rig.content.faultyUrl) })
+    for (let seen = 1; seen < cuts; seen++) {
+      await agent.line(({ event }) => event === 'fetch.interrupted')
+      await cut()
+    }
+    await done
+  } finally {
+    await agent.kill()
+  }
+  const { bytesSent } = (await rig.content.stats())[path]!
+  return Number(((bytesSent - before) / payload.bytes).toFixed(3))
+}
+
+/** Of `bytesPerSecond`, what an installation that is held to it makes use of. */
+export async function throttledShare(rig: Rig, payload: Payload, options: AgentOptions, bytesPerSecond: number) {
+  const { config } = rig.device
+  const text = await readFile(config, 'utf8')
+  const { piAdu, ...rest } = JSON.parse(text)
+  const slow = { ...rest, piAdu: { ...piAdu, content: { ...piAdu?.content, maxBytesPerSecond: bytesPerSecond } } }
+  await writeFile(config, JSON.stringify(slow))
+  try {
+    await rig.freshSlot(payload.imageBytes)
+    const { ms } = await installWithAgent(rig, payload, options)
+    return Number((payload.bytes / (ms / 1000) / bytesPerSecond).toFixed(3))
+  } finally {
+    await writeFile(config, text)
+  }
+}
