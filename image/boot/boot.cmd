@@ -7,8 +7,6 @@
 # Every character costs time on a serial line; "extra=loglevel=7 systemd.show_status=1" in extra.env brings them back.
 setenv board_args quiet
 if test "${devtype}" = virtio; then
-  # QEMU throws away what it knows of memory at each change of page tables, which this would cause at every system call.
-  setenv board_args "quiet kpti=0"
   setenv kernel_addr 0x40400000; setenv packed_addr 0x4a000000; setenv initrd_addr 0x48000000; setenv state_addr 0x47f00000
 else
   # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size; QEMU has the device tree at 128 MiB.
