@@ -9,6 +9,7 @@ export const ORDER = ['agent', 'swupdate', 'pipe', 'staged', 'limit'] as const
 /** What the figures are held against. */
 const GOALS: readonly [keyof Figures, string, (value: number) => boolean][] = [
   ['installVsSwupdate', '≤ 1.05', value => value <= 1.05],
+  ['installVsPipe', '', () => true],
   ['installVsStaged', '≤ 0.77', value => value <= 0.77],
   ['installVsLimit', '≤ 1.5', value => value <= 1.5],
   ['writtenPerImageByte', '≤ 1.002', value => value <= 1.002],
@@ -52,7 +53,9 @@ server's authority in a list of its own (mount namespace), since its downloader 
 |---|---|---|---|---|
 ${rows.join('\n')}
 
-Ratios are agent by other.
+Ratios are agent by other. \`swupdate -d\` takes from the network what nobody has checked; whatever stands between network and
+SWUpdate is one process more on the same cores, which the content server shares. \`installVsPipe\` is against the least of that
+kind: curl and a FIFO, without a gate.
 
 | figure | value | goal | |
 |---|---|---|---|
