@@ -3,9 +3,9 @@ import { type ResponseHead, ResponseReader } from './http-reader.ts'
 
 /** What the socket reads into, again and again. */
 export const SOCKET_BUFFER = 65_536
-const BLOCK = 262_144
-/** Read ahead of whoever takes the bytes, and with them: 1.5 MiB, and it stays that. */
-const BLOCKS = 6
+const BLOCK = 196_608
+/** Read ahead of whoever takes the bytes, and with them: 1 MiB, and it stays that. */
+const BLOCKS = 5
 
 interface Block {
   readonly bytes: Buffer
