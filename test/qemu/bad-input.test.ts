@@ -43,7 +43,7 @@ const refusals = () => shell("journalctl -b -u pi-adu-provision -o cat | grep -c
 
 test('a new card with a configuration that does not parse: one line, no agent, and the owner can come in', async () => {
   await guest.powerOn()
-  const [line] = await machine().waitFor(/du-config.json on the boot partition is refused.*/, BOOT_MS)
+  const [line] = await machine().waitFor(/du-config.json on the boot partition is refused.*(?=\r?\n)/, BOOT_MS)
   console.log(`# ${line}`)
   assert.match(line, /du-config\.json is not valid JSON/)
   await machine().login(BOOT_MS)
