@@ -7,7 +7,7 @@ let fleet: Fleet
 let guest: Guest
 before(async () => {
   fleet = await Fleet.make()
-  guest = await fleet.flash()
+  guest = await fleet.flash({ extra: 'adu.owner=wishes' })
   await guest.powerOn()
   await fleet.connected()
   await guest.machine!.login(BOOT_MS)
@@ -33,6 +33,7 @@ const FORBIDDEN: readonly [string, string][] = [
   ['the boot script', ': >> /boot/firmware/boot.scr'],
   ['U-Boot', ': >> /boot/firmware/u-boot.bin'],
   ['the environment of U-Boot', ': >> /boot/firmware/uboot.env'],
+  ['kernel parameters that the owner has added', ': >> /boot/firmware/extra.env'],
   ['config.txt', 'chmod u+w /boot/firmware/config.txt || : >> /boot/firmware/config.txt'],
   ['a new file on the boot partition', ': > /boot/firmware/new'],
   ['the boot state, away', 'rm /boot/firmware/boot.env'],
