@@ -67,7 +67,7 @@ export interface ContentPart {
   readonly etag: string | undefined
   /**
    * Ends when the server ends it, maybe early; throws ContentError when the connection breaks or stalls. Each piece is good
-   * until the next but one is asked for.
+   * until the next is asked for.
    */
   readonly body: AsyncIterable<Buffer>
 }
@@ -97,7 +97,7 @@ export type Bundle = Verified<AsyncIterable<Buffer>> | SelfSigned<AsyncIterable<
 export interface Installer {
   /**
    * Reads `bundle` to its end and installs it into the slot `into`, which must not be the booted one. When it resolves, all
-   * of it is on the disk. Takes a piece of `bundle` as good until it asks for the next but one. If `bundle` throws, that
+   * of it is on the disk. Takes a piece of `bundle` as good until it asks for the next. If `bundle` throws, that
    * error is thrown and nothing is usable in `into`. Abort stops the installation; `into` may be half written. Never touches
    * the boot state. A bundle that calls itself older than `lowest` is refused. Errors: ProcessError `SWUPDATE_FAILED`,
    * `CHILD_KILLED`; AgentError `WORK_FOLDER`, `SLOT`.
@@ -110,7 +110,7 @@ export interface Leftover {
   /** Offsets in the bundle; `end` is not included. */
   readonly first: number
   readonly end: number
-  /** From `first` on, of which `head` is what comes before; may end early. A piece is good until the next but one is asked for. */
+  /** From `first` on, of which `head` is what comes before; may end early. A piece is good until the next is asked for. */
   bytes(head: Buffer): AsyncIterable<Buffer>
 }
 

@@ -14,7 +14,7 @@ interface Block {
 
 export interface Answer extends ResponseHead {
   /**
-   * To be read to its end, or its request's signal aborted. Each piece is good until the next but one is asked for. Throws
+   * To be read to its end, or its request's signal aborted. Each piece is good until the next is asked for. Throws
    * when the connection breaks, but first gives what had come.
    */
   readonly body: AsyncIterable<Buffer>
@@ -41,12 +41,14 @@ export class HttpConnection {
   readonly #stall: number
   readonly #reader: ResponseReader
   readonly #free: Block[] = Array.from({ length: BLOCKS }, newBlock)
-  /** The one read last: its reader may still be busy with it. */
-  #lent: Block | undefined
   readonly #watch: NodeJS.Timeout
   /** Those whose answer has not come to its end, in the order sent. */
   readonly #pending: Exchange[] = []
+  /** Those whose answer was not read to its end: its blocks are ours. */
+  #unread = 0
   #lastMove = performance.now()
+  /** Since when the head of the current answer is waited for. */
+  #asked = performance.now()
   #paused = false
   #served = false
   #error: Error | undefined
@@ -66,6 +68,7 @@ export class HttpConnection {
         this.#current().end()
         this.#pending.shift()
         this.#served = true
+        this.#asked = performance.now()
         if (!head?.keepAlive) this.destroy(new Error('the server closed the connection'))
         this.#tellIdle()
       },
@@ -82,9 +85,9 @@ export class HttpConnection {
     return this.#error === undefined
   }
 
-  /** Answers are still to come. */
+  /** Answers are still to come, or to be read. */
   get busy(): boolean {
-    return this.#pending.length > 0
+    return this.#unread > 0
   }
 
   /** Resolves when all answers have come to their end, or never will. */
@@ -94,14 +97,18 @@ export class HttpConnection {
 
   /** Sends the text of a request without a body. Abort breaks the connection. */
   request(text: string, signal: AbortSignal): Promise<Answer> {
-    if (this.#pending.length === 0) this.#lastMove = performance.now()
+    if (this.#pending.length === 0) this.#lastMove = this.#asked = performance.now()
     const abort = (): void => this.destroy(signal.reason)
     const exchange = new Exchange({
       recycle: block => this.#recycle(block),
-      read: () => signal.removeEventListener('abort', abort),
+      read: () => {
+        signal.removeEventListener('abort', abort)
+        this.#unread--
+      },
       leave: () => this.destroy(new Error('the answer was not wanted')),
     })
     this.#pending.push(exchange)
+    this.#unread++
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
     else if (this.#error) exchange.fail(this.#error)
@@ -152,15 +159,13 @@ export class HttpConnection {
   }
 
   #recycle(block: Block): void {
-    const free = this.#lent
-    this.#lent = block
-    if (free && this.#free.length < BLOCKS) {
-      free.used = 0
-      this.#free.push(free)
+    if (this.#free.length < BLOCKS) {
+      block.used = 0
+      this.#free.push(block)
     }
     if (!this.#paused || this.#free.length < 2 || !this.open) return
     this.#paused = false
-    this.#lastMove = performance.now()
+    this.#lastMove = this.#asked = performance.now()
     this.#socket.resume()
   }
 
@@ -174,8 +179,11 @@ export class HttpConnection {
   }
 
   #look(): void {
-    if (this.#pending.length === 0 || this.#paused || performance.now() - this.#lastMove < this.#stall) return
-    const what = this.#current().begun ? 'no byte for' : 'no answer within'
+    if (this.#pending.length === 0 || this.#paused) return
+    // A head that comes byte by byte is none.
+    const { begun } = this.#current()
+    if (performance.now() - (begun ? this.#lastMove : this.#asked) < this.#stall) return
+    const what = begun ? 'no byte for' : 'no answer within'
     this.destroy(new Error(`${what} ${this.#stall / 1000} s`))
   }
 

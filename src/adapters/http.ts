@@ -43,13 +43,14 @@ export class HttpContent implements Content {
   }
 
   async get(url: string, range: ContentRange, signal: AbortSignal): Promise<ContentPart> {
-    let at = this.#detour?.from === url ? this.#detour.to : new URL(url)
+    let remembered = this.#detour?.from === url
+    let at = remembered ? this.#detour!.to : new URL(url)
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const answer = await this.#ask(at, range, signal)
       const { status, headers } = answer
       const location = headers.get('location')
       if (status >= 300 && status < 400 && location !== undefined) {
-        await discard(answer)
+        await this.#discard(answer)
         at = follow(at, location)
         continue
       }
@@ -60,7 +61,13 @@ export class HttpContent implements Content {
         return part
       }
       this.#detour = undefined
-      await discard(answer)
+      await this.#discard(answer)
+      // Where a redirect led to may be good for a while only; the way there is the one that was ordered.
+      if (remembered && !PASSING.has(status)) {
+        remembered = false
+        at = new URL(url)
+        continue
+      }
       throw refusal(at, status, headers.get('retry-after'))
     }
     throw new ContentError(`${at.host} redirected more than ${MAX_REDIRECTS} times`, 'never')
@@ -85,6 +92,21 @@ export class HttpContent implements Content {
       signal.throwIfAborted()
       this.#detour = undefined
       throw failure(url, cause)
+    }
+  }
+
+  async #discard(answer: Answer): Promise<void> {
+    const enough = setTimeout(() => answer.leave(), this.#options.stall)
+    let seen = 0
+    try {
+      for await (const bytes of answer.body) {
+        seen += bytes.length
+        if (seen > MAX_DISCARDED) answer.leave()
+      }
+    } catch {
+      // It was not wanted anyway.
+    } finally {
+      clearTimeout(enough)
     }
   }
 
@@ -173,18 +195,6 @@ async function* told(body: AsyncIterable<Buffer>, url: URL): AsyncGenerator<Buff
     yield* body
   } catch (cause) {
     throw failure(url, cause)
-  }
-}
-
-async function discard(answer: Answer): Promise<void> {
-  let seen = 0
-  try {
-    for await (const bytes of answer.body) {
-      seen += bytes.length
-      if (seen > MAX_DISCARDED) answer.leave()
-    }
-  } catch {
-    // It was not wanted anyway.
   }
 }
 

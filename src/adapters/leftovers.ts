@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, readFile, rm } from 'node:fs/promises'
+import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises'
 import * as v from 'valibot'
 import { messageOf } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Leftover, Leftovers, Log } from '../ports.ts'
 import { declaredImage, MAX_HEAD_BYTES } from './bundle-head.ts'
-import { syncSlot } from './slot-device.ts'
+import { openSlot, syncSlot } from './slot-device.ts'
 
 export interface LeftoverOptions {
   /** Where the note is kept: on the data partition. */
@@ -60,7 +60,7 @@ export class SlotLeftovers implements Leftovers {
     const marks = head ? marksOf(note, head.first) : []
     const last = marks.at(-1)
     if (head && last && head.sha256 === sha256.toString('hex') && head.slot === slot) {
-      return { first: head.first, end: last.offset, bytes: before => readBack(device[slot], before, marks) }
+      return { first: head.first, end: last.offset, bytes: before => readBack(device[slot], before, marks, this.#log) }
     }
     // Of another bundle: the slot is about to become something else.
     await this.forget()
@@ -99,7 +99,9 @@ export class SlotLeftovers implements Leftovers {
   }
 
   async forget(): Promise<void> {
-    await rm(this.#options.file, { force: true })
+    await rm(this.#options.file, { force: true }).catch(error => {
+      this.#log.warn('leftover.not-forgotten', { why: messageOf(error) })
+    })
   }
 }
 
@@ -111,6 +113,8 @@ class Note {
   #waiting: Mark[] = []
   #writing: Promise<void> | undefined
   #file: FileHandle | undefined
+  #slot: FileHandle | undefined
+  #broken = false
   #synced = performance.now()
 
   constructor(options: LeftoverOptions, head: NoteHead, log: Log) {
@@ -120,9 +124,13 @@ class Note {
   }
 
   mark(mark: Mark): void {
+    if (this.#broken) return
     this.#waiting.push(mark)
     this.#writing ??= this.#write()
-      .catch(error => this.#log.warn('leftover.not-noted', { why: messageOf(error) }))
+      .catch(error => {
+        this.#broken = true
+        this.#log.warn('leftover.not-noted', { why: messageOf(error) })
+      })
       .finally(() => {
         this.#writing = undefined
       })
@@ -131,10 +139,12 @@ class Note {
   async end(): Promise<void> {
     await this.#writing
     await this.#file?.close()
+    await this.#slot?.close()
   }
 
   async #write(): Promise<void> {
     this.#file ??= await this.#open()
+    this.#slot ??= await openSlot(this.#options.device[this.#head.slot])
     for (const { offset, digest } of this.#waiting.splice(0)) {
       const mark = Buffer.alloc(MARK_BYTES)
       mark.writeUIntBE(offset, 0, OFFSET_BYTES)
@@ -142,7 +152,7 @@ class Note {
       await this.#file.write(mark, 0, MARK_BYTES, HEAD_BYTES + Math.floor(offset / MARK_EVERY) * MARK_BYTES)
     }
     if (performance.now() - this.#synced < SYNC_EVERY) return
-    await syncSlot(this.#options.device[this.#head.slot])
+    if (this.#slot) await syncSlot(this.#slot, this.#options.device[this.#head.slot])
     await this.#file.datasync()
     this.#synced = performance.now()
   }
@@ -152,15 +162,12 @@ class Note {
     const { file } = this.#options
     const head = Buffer.from(JSON.stringify(this.#head).padEnd(HEAD_BYTES))
     const known = await open(file, 'r+').catch(() => undefined)
-    if (known) {
-      const before = Buffer.alloc(HEAD_BYTES)
-      await known.read(before, 0, HEAD_BYTES, 0)
-      if (before.equals(head)) return known
-      await known.close()
-    }
-    const fresh = await open(file, 'w', 0o600)
-    await fresh.write(head, 0, HEAD_BYTES, 0)
-    return fresh
+    const before = Buffer.alloc(HEAD_BYTES)
+    await known?.read(before, 0, HEAD_BYTES, 0).catch(() => {})
+    if (known && before.equals(head)) return known
+    await known?.close()
+    await writeFile(file, head, { mode: 0o600 })
+    return open(file, 'r+')
   }
 }
 
@@ -186,22 +193,25 @@ function marksOf(note: Buffer, first: number): Mark[] {
   return marks
 }
 
-/** From the first byte after `head` on; ends before the first stretch that is not what was noted. */
-async function* readBack(device: string, head: Buffer, marks: readonly Mark[]): AsyncGenerator<Buffer> {
-  const file = await open(device, 'r')
+/** From the first byte after `head` on; ends before the first stretch that is not what was noted, or cannot be read. */
+async function* readBack(device: string, head: Buffer, marks: readonly Mark[], log: Log): AsyncGenerator<Buffer> {
+  // A card that gives a sector back no more may well take it anew.
+  const unreadable = (error: unknown): undefined => {
+    log.warn('leftover.unreadable', { device, why: messageOf(error) })
+  }
+  const file = await open(device, 'r').catch(unreadable)
+  if (!file) return
   try {
     const hash = createHash('sha256').update(head)
-    const buffers = [Buffer.alloc(0), Buffer.alloc(0)]
+    let buffer = Buffer.alloc(0)
     let at = head.length
     for (const { offset, digest } of marks) {
       const length = offset - at
-      // Whoever reads may still be busy with the one before.
-      buffers.reverse()
-      if (buffers[0]!.length < length) buffers[0] = Buffer.allocUnsafeSlow(length)
-      const piece = buffers[0]!.subarray(0, length)
-      const { bytesRead } = await file.read(piece, 0, length, at - head.length)
+      if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(length)
+      const piece = buffer.subarray(0, length)
+      const read = await file.read(piece, 0, length, at - head.length).catch(unreadable)
       hash.update(piece)
-      if (bytesRead < length || !hash.copy().digest().subarray(0, digest.length).equals(digest)) return
+      if (!read || read.bytesRead < length || !hash.copy().digest().subarray(0, digest.length).equals(digest)) return
       yield piece
       at = offset
     }

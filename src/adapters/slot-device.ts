@@ -36,17 +36,25 @@ export async function* preflight(bundle: AsyncIterable<Buffer>, device: string):
   if (!known) yield head
 }
 
-/** Returns when all that was written to the device is on it. False when there is no such device. Errors: AgentError `SLOT`. */
-export async function syncSlot(device: string): Promise<boolean> {
-  let file: FileHandle | undefined
+/**
+ * A slot to be synced, undefined when there is no such device. A write that fails later, in the background, is told once to
+ * each file that was open by then (fsync(2)): to be sure to hear of it, open before the first byte is written. Only for
+ * reading: udev(7) looks anew at a device whenever somebody who could write has closed it. Errors: AgentError `SLOT`.
+ */
+export async function openSlot(device: string): Promise<FileHandle | undefined> {
   try {
-    file = await open(device, 'r+')
-    await file.sync()
-    return true
+    return await open(device, 'r')
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new AgentError('SLOT', `the slot ${device} cannot be opened: ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** Returns when all that was written to the slot is on it. Errors: AgentError `SLOT`. */
+export async function syncSlot(slot: FileHandle, device: string): Promise<void> {
+  try {
+    await slot.sync()
+  } catch (cause) {
     throw new AgentError('SLOT', `the slot ${device} cannot be written to the disk: ${messageOf(cause)}`, { cause })
-  } finally {
-    await file?.close()
   }
 }

@@ -8,7 +8,7 @@ import type { SlotName } from '../domain/slot.ts'
 import type { Installer, Log } from '../ports.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
-import { preflight, syncSlot } from './slot-device.ts'
+import { openSlot, preflight, syncSlot } from './slot-device.ts'
 
 export interface SwupdateOptions {
   /** PEM file; the bundle's `sw-description` must be signed by it (SWUpdate, `-k`). */
@@ -41,14 +41,18 @@ export class Swupdate implements Installer {
     const folder = await mkdtemp(join(tmpdir(), 'pi-adu-')).catch(cause => {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
     })
-    const rest = startedEarly(preflight(bundle, this.#options.device[into]))
+    const device = this.#options.device[into]
+    const rest = startedEarly(preflight(bundle, device))
+    let slot: FileHandle | undefined
     try {
+      slot = await openSlot(device)
       const fifo = join(folder, 'bundle')
       await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
       await this.#stream(rest, { fifo, folder, into, lowest }, signal)
-      await this.#sync(into, signal)
+      await this.#sync(into, slot, signal)
     } finally {
       await rest.return?.()
+      await slot?.close()
       await rm(folder, { recursive: true, force: true })
     }
   }
@@ -85,22 +89,26 @@ export class Swupdate implements Installer {
     const lines = this.#readLines(child.iterable({ from: 'all' }), said)
     const { errors } = said
     const result = child.finally(() => ended.abort())
+    const failed = async (end: Ending): Promise<ProcessError> => {
+      const hint = await expiry(this.#options.certificate)
+      return failure(end, errors, this.#options.selection[into], ['swupdate', ...args], hint)
+    }
     try {
       await feed(rest, fifo, ended.signal, AbortSignal.any([ended.signal, said.end.signal]))
       const end = await result
       await lines
       signal.throwIfAborted()
-      if (end.failed) {
-        const hint = await expiry(this.#options.certificate)
-        throw failure(end, errors, this.#options.selection[into], ['swupdate', ...args], hint)
-      }
+      if (end.failed) throw await failed(end)
       // It may have ended before the bundle did: only the gate's last word makes the bundle a good one.
       while (!(await rest.next()).done);
     } catch (error) {
+      // It may have ended long before the network did, and then its reason is the first one.
+      const refused = ended.signal.aborted
       child.kill('SIGTERM')
-      await result
+      const end = await result
       await lines
       signal.throwIfAborted()
+      if (refused && end.failed) throw await failed(end)
       throw error
     }
   }
@@ -110,9 +118,9 @@ export class Swupdate implements Installer {
    * fsync of the slot is enough, and waits for nobody else's writes; sync(1) is only for a slot whose device is not there
    * to be asked.
    */
-  async #sync(into: SlotName, signal: AbortSignal): Promise<void> {
+  async #sync(into: SlotName, slot: FileHandle | undefined, signal: AbortSignal): Promise<void> {
     const device = this.#options.device[into]
-    if (await syncSlot(device)) return
+    if (slot) return syncSlot(slot, device)
     this.#log.warn('slot.unknown', { slot: into, device })
     await run(['sync'], { signal, code: 'SLOT' })
   }
@@ -207,13 +215,15 @@ async function feed(
 ): Promise<void> {
   const file = await openForWriting(fifo, readerGone)
   if (!file) return
-  // While a piece is on its way, the next one is fetched and hashed.
+  // While a piece is on its way, the next one is fetched and hashed; it is a copy, as the piece itself is gone by then.
+  let own = Buffer.alloc(0)
   let writing: Promise<void> | undefined
   try {
     for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
       await writing
       if (readerGone.aborted) return
-      writing = writeWhole(file, next.value)
+      if (own.length < next.value.length) own = Buffer.allocUnsafeSlow(next.value.length)
+      writing = writeWhole(file, own.subarray(0, next.value.copy(own)))
       writing.catch(() => {})
     }
     await writing
@@ -257,6 +267,7 @@ async function openBlocking(fifo: string, readerGone: AbortSignal): Promise<File
     for (; !over; await sleep(5)) await (await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK)).close()
   }
   readerGone.addEventListener('abort', rescue, { once: true })
+  if (readerGone.aborted) void rescue()
   try {
     return await open(fifo, constants.O_WRONLY)
   } finally {

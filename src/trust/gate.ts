@@ -7,7 +7,7 @@ export const WITHHELD_BYTES = 64 * 1024
 
 /**
  * The same bytes, but the last `WITHHELD_BYTES` only once size and SHA-256 of the whole file match the signed manifest. A
- * reader therefore never sees the end of a wrong file. A piece is good until the next but one is asked for. Errors, thrown
+ * reader therefore never sees the end of a wrong file. A piece is good until the next is asked for. Errors, thrown
  * before the end is released: AgentError `FILE_SIZE` (as soon as one byte too many arrives, or at an early end), `FILE_HASH`.
  * `hash`: a fresh SHA-256, which whoever gives it may look at on the way: it has seen all that was asked for.
  */
@@ -33,11 +33,9 @@ export function gateSelfSigned(
 
 async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile, hash: Hash): AsyncGenerator<Buffer> {
   const { sizeInBytes = Number.POSITIVE_INFINITY, sha256 } = file
-  // Pieces are used over and over by who gives them: what is withheld has to be a copy, in two buffers, as the reader may
-  // still be busy with the one that it was given last.
-  const buffers = [Buffer.allocUnsafeSlow(WITHHELD_BYTES), Buffer.allocUnsafeSlow(WITHHELD_BYTES)] as const
-  let turn: 0 | 1 = 0
-  let held = buffers[0].subarray(0, 0)
+  // Pieces are used over and over by who gives them: what is withheld has to be a copy.
+  const buffer = Buffer.allocUnsafeSlow(WITHHELD_BYTES)
+  let held = buffer.subarray(0, 0)
   let seen = 0
   for await (const piece of bytes) {
     seen += piece.length
@@ -48,9 +46,8 @@ async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile, hash: Ha
     if (fromHeld > 0) yield held.subarray(0, fromHeld)
     const direct = released - fromHeld
     if (direct > 0) yield piece.subarray(0, direct)
-    turn = turn === 0 ? 1 : 0
-    const kept = held.copy(buffers[turn], 0, fromHeld)
-    held = buffers[turn].subarray(0, kept + piece.copy(buffers[turn], kept, direct))
+    const kept = held.copy(buffer, 0, fromHeld)
+    held = buffer.subarray(0, kept + piece.copy(buffer, kept, direct))
   }
   if (seen !== sizeInBytes && file.sizeInBytes !== undefined) {
     throw wrongSize(file, `ended after ${seen} of ${sizeInBytes} bytes`)

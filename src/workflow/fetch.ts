@@ -27,8 +27,7 @@ export interface FileToFetch {
 export const FEW = 10
 
 /**
- * The bytes of a file, first to last, in order; the reader sets the pace, and a piece is good until the next but one is
- * asked for. The next range is asked for while the one before it comes in. A connection that breaks is resumed at the exact
+ * The bytes of a file, first to last, in order; the reader sets the pace, and a piece is good until the next is asked for. The next range is asked for while the one before it comes in. A connection that breaks is resumed at the exact
  * byte, however often, for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
  * Errors: AgentError `DOWNLOAD_FAILED`, `FILE_SIZE` (the server names another size), `TIMED_OUT`.
  */

@@ -10,6 +10,9 @@ import { throttled } from './throttle.ts'
 /** Between two progress lines, in milliseconds. */
 const PROGRESS_EVERY = 500
 
+/** What the slot has is then not to be built upon. */
+const UNBELIEVABLE: ReadonlySet<string> = new Set(['FILE_HASH', 'SWUPDATE_FAILED'])
+
 export interface Installation {
   readonly update: Verified<SystemUpdate> | FirmwareUpdate
   readonly into: SlotName
@@ -42,14 +45,13 @@ export async function install(
   try {
     await run(left)
   } catch (error) {
-    if (!(error instanceof AgentError) || error.code !== 'FILE_HASH') throw error
+    if (!(error instanceof AgentError) || !UNBELIEVABLE.has(error.code)) throw error
     // What is in the slot is what once came, and that was wrong.
     await leftovers?.forget()
-    if (!left) throw error
+    if (!left || error.code !== 'FILE_HASH') throw error
     log.warn('install.leftover-wrong', { first: left.first, end: left.end })
     await run(undefined)
   }
-  await leftovers?.forget()
   log.info('install.end', { slot: into, bytes: size, ms: Math.round(clock.monotonic() - begun) })
 
   async function run(from: Leftover | undefined): Promise<void> {

@@ -49,6 +49,8 @@ export async function perform(
       await news.told()
       const done = counted.firmware ? { firmware: { ...counted.firmware, downloadCompleteTime: time() } } : {}
       await journal.write({ ...counted, installedTo: step.into, ...done })
+      // Only now: until the journal knows, a power cut means to install again.
+      await ports.leftovers?.forget()
       if (done.firmware) await stage(done.firmware, 'downloadComplete')
       return
     }

@@ -38,9 +38,16 @@ export async function startContentProcess(dir: string, certificates: string): Pr
 }
 
 async function answer(child: ChildProcess): Promise<unknown> {
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`the content server ended with exit code ${code}`)
-  })
-  ended.catch(() => {})
-  return Promise.race([once(child, 'message').then(([message]) => message), ended])
+  const done = new AbortController()
+  const { signal } = done
+  try {
+    return await Promise.race([
+      once(child, 'message', { signal }).then(([message]) => message),
+      once(child, 'exit', { signal }).then(([code]) => {
+        throw new Error(`the content server ended with exit code ${code}`)
+      }),
+    ])
+  } finally {
+    done.abort()
+  }
 }

@@ -22,12 +22,11 @@ interface Subject {
 
 const never = new AbortController().signal
 
-/** In pieces that are used over and over, as the network gives them: each is gone when the next but one is asked for. */
+/** In a buffer that is used over and over, as by the network: a piece is gone when the next is asked for. */
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
-  const buffers = [Buffer.alloc(50_000), Buffer.alloc(50_000)]
+  const piece = Buffer.alloc(50_000)
   for (let at = 0; at < bytes.length; at += 50_000) {
-    const piece = buffers.reverse()[0]!.fill(0)
-    const length = bytes.copy(piece, 0, at)
+    const length = bytes.copy(piece.fill(0), 0, at)
     yield piece.subarray(0, length)
   }
 }

@@ -166,6 +166,66 @@ test('the detour of a redirect is taken once, not for every range', async t => {
   assert.deepEqual([it.requests, place.requests], [1, 5])
 })
 
+test('where a redirect led to is good for a while only: the way there is asked again', async t => {
+  let asked = 0
+  const place = await site(t, (request, response) =>
+    ++asked % 3 === 0 ? response.writeHead(403).end('expired') : good(request, response),
+  )
+  const it = await site(t, (_, response) => response.writeHead(302, { Location: place.url }).end())
+  const end = await download(it.url)
+  assert.deepEqual([end.whole, end.pauses], [true, 0])
+  assert.ok(it.requests > 1)
+})
+
+test('where a redirect leads to refuses every time: final', async t => {
+  const place = await site(t, (_, response) => response.writeHead(403).end())
+  const it = await site(t, (_, response) => response.writeHead(302, { Location: place.url }).end())
+  const end = await download(it.url)
+  assert.deepEqual([end.code, it.requests, place.requests], ['DOWNLOAD_FAILED', 1, 1])
+})
+
+test('a head that comes byte by byte is no answer', async t => {
+  const port = await serve(
+    t,
+    createTcpServer(socket => {
+      const head = [...`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(10_000)}`]
+      const timer = setInterval(() => socket.write(head.shift() ?? 'x'), 10)
+      socket.on('close', () => clearInterval(timer)).on('error', () => {})
+    }),
+  )
+  const end = await download(`http://127.0.0.1:${port}/file`, { stall: 200 })
+  assert.equal(end.code, 'TIMED_OUT')
+  assert.match(end.message, /no answer within 0\.2 s/)
+})
+
+test('a file whose answer has come but is not read, and another of the same server: each has its own connection', async t => {
+  const connections = new Set<unknown>()
+  const it = await site(t, (request, response) => {
+    connections.add(request.socket)
+    good(request, response)
+  })
+  const content = new HttpContent({
+    ca: '',
+    stall: 5_000,
+    httpProxy: undefined,
+    httpsProxy: undefined,
+    noProxy: [],
+  })
+  const stop = new AbortController()
+  const range = { first: 0, last: 99_999 }
+  const one = await content.get(it.url, range, stop.signal)
+  // All of it has come, and waits.
+  await new Promise(resolve => setTimeout(resolve, 100))
+  const two = await content.get(`${it.url}2`, range, stop.signal)
+  for (const { body } of [two, one]) {
+    const pieces: Buffer[] = []
+    for await (const piece of body) pieces.push(Buffer.from(piece))
+    assert.ok(Buffer.concat(pieces).equals(file.subarray(0, 100_000)))
+  }
+  stop.abort()
+  assert.equal(connections.size, 2)
+})
+
 test('a name that is not there', async () => {
   const end = await download('http://no-such-host.invalid/file')
   assert.equal(end.code, 'TIMED_OUT')

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { SlotLeftovers } from '../../src/adapters/leftovers.ts'
 import { AgentError } from '../../src/domain/errors.ts'
-import { install } from '../../src/workflow/install.ts'
+import { perform } from '../../src/workflow/perform.ts'
 import { runProgram } from '../bench/workbench/program.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
 import { VirtualClock } from '../workflow/virtual-clock.ts'
@@ -66,10 +66,21 @@ async function attempt(cutAfter = Number.POSITIVE_INFINITY): Promise<number> {
     bundle: { fileId: 'f', fileName: 'a.swu', sizeInBytes: bundle.length, sha256 },
     url: 'http://x/',
   }
-  const ports = { content, installer, leftovers: leftovers(), clock: new VirtualClock(), log }
-  const options = { rangeBytes: 1 << 20, timeout: 1e9 }
+  const journal = {
+    async write({ installedTo }: { installedTo?: string }) {
+      if (installedTo) assert.ok((await readdir(dir)).includes('leftover'), 'forgotten before the journal knew')
+    },
+  }
+  const ports = { content, installer, leftovers: leftovers(), clock: new VirtualClock(), log, journal }
+  const seen = { boot: { booted: 'a' }, attempt: { workflow: { id: 'w' }, installs: 0 } }
+  const options = {
+    fetch: { rangeBytes: 1 << 20, timeout: 1e9 },
+    firmware: { stage: 0, progress: { percent: 10, seconds: 10 } },
+  }
+  const { signal } = new AbortController()
   try {
-    await install(ports, { update, into: 'b' } as never, options, () => {}, new AbortController().signal)
+    const step = { do: 'install', update, into: 'b' }
+    await perform(ports as never, step as never, seen as never, async () => {}, options as never, signal)
   } catch (error) {
     if (!(error instanceof PowerCut)) throw error
   }
@@ -135,6 +146,32 @@ test('of another bundle, for another slot, or unreadable: nothing is left', asyn
     await writeFile(noteFile, text)
     assert.equal(await leftovers().find(sha256, 'b'), undefined)
   }
+})
+
+test('a slot that cannot be read: all comes from the network', async () => {
+  await fresh()
+  await attempt(30 << 20)
+  const unreadable = new SlotLeftovers({ file: noteFile, device: { a: dir, b: dir } }, log)
+  const left = await unreadable.find(sha256, 'b')
+  for await (const _ of left!.bytes(bundle.subarray(0, first))) assert.fail('bytes of a directory')
+})
+
+test('a full data partition: one warning, and the bundle as it was', async () => {
+  const warnings: string[] = []
+  const full = new SlotLeftovers(
+    { file: '/dev/full', device: { a: slot, b: slot } },
+    { ...log, warn: (event: string) => void warnings.push(event) },
+  )
+  async function* pieces(): AsyncGenerator<Buffer> {
+    for (let at = 0; at < bundle.length; at += 1 << 20) {
+      yield bundle.subarray(at, at + (1 << 20))
+      await new Promise(resolve => setTimeout(resolve, 2))
+    }
+  }
+  const seen: Buffer[] = []
+  for await (const piece of full.noting(pieces(), sha256, 'b', () => Buffer.alloc(32))) seen.push(piece)
+  assert.ok(Buffer.concat(seen).equals(bundle))
+  assert.deepEqual(warnings, ['leftover.not-noted'])
 })
 
 test('a wrong file on the server stays an error', async () => {
