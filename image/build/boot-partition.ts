@@ -69,12 +69,14 @@ export async function environment(output: string, bytes: string, lines: readonly
 
 /**
  * U-Boot's built-in environment, which a file on the card replaces as a whole, without what costs time or harm: Linux
- * cannot use the USB controller of QEMU's Pi 3 after U-Boot's `usb start`, and nobody is there to press a key.
+ * cannot use the USB controller of QEMU's Pi 3 after U-Boot's `usb start`, and no watchdog runs at U-Boot's prompt, so that
+ * neither noise on the serial line nor a failed read may lead there. Only this card has the file: no other disk is tried.
  */
 function defaultEnvironment(uboot: Buffer): string[] {
   const start = uboot.indexOf('bootcmd=bootflow scan')
   const end = uboot.indexOf('\0\0', start)
   if (start < 0 || end < 0) throw new Error('u-boot.bin has no built-in environment where it was expected')
   const lines = uboot.toString('latin1', start, end).split('\0')
-  return [...lines.filter(line => !/^(preboot|bootdelay)=/.test(line)), 'bootdelay=0']
+  const own = ['bootdelay=-2', 'boot_targets=mmc', 'bootcmd=bootflow scan; sleep 5; reset']
+  return [...lines.filter(line => !/^(preboot|bootdelay|boot_targets|bootcmd)=/.test(line)), ...own]
 }
