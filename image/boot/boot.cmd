@@ -10,7 +10,8 @@ if test "${devtype}" = virtio; then
   setenv kernel_addr 0x40400000; setenv packed_addr 0x4a000000; setenv initrd_addr 0x48000000; setenv state_addr 0x47f00000
 else
   # The defaults of U-Boot's Raspberry Pi build lie inside a kernel of Debian's size; QEMU has the device tree at 128 MiB.
-  setenv kernel_addr 0x00200000; setenv packed_addr 0x03000000; setenv initrd_addr 0x06000000; setenv state_addr 0x05f00000
+  # The kernel has room up to state_addr, 93 MiB: this script stays as it is when kernels grow.
+  setenv kernel_addr 0x00200000; setenv packed_addr 0x0a000000; setenv initrd_addr 0x06000000; setenv state_addr 0x05f00000
 fi
 setenv boot_disk "${devtype} ${devnum}:1"
 
@@ -27,8 +28,9 @@ if test -z "${primary}"; then
   setenv slot a
   if test -n "${last}"; then setenv slot "${last}"; fi
   setenv why "env recovered"
-  setenv primary "${slot}"; setenv trial none; setenv tries 0
-  run write_state
+  # Which slot was on trial is lost: this one proves itself once more, or the other one gets its turn.
+  setenv primary "${slot}"; setenv trial pending; setenv tries 3
+  if run write_state; then true; else setenv trial none; fi
 elif test "${trial}" = pending; then
   setenv left
   for n in 1 2 3 4 5 6 7 8 9; do
@@ -45,7 +47,7 @@ elif test "${trial}" = pending; then
     setenv primary "${slot}"; setenv trial failed; setenv tries 0
   fi
   # A count that cannot be written would make the trial endless: the other slot is the way out.
-  if run write_state; then true; elif test "${trial}" = pending; then run swap; setenv why "state cannot be written"; fi
+  if run write_state; then true; elif test "${trial}" = pending; then run swap; setenv trial none; setenv why "state cannot be written"; fi
 else
   setenv slot "${primary}"
   if test "${trial}" = failed; then
@@ -68,7 +70,7 @@ setenv fdt "${fdtcontroladdr}"
 if test -n "${fdt_addr}"; then setenv fdt "${fdt_addr}"; fi
 
 setenv part_a 2; setenv part_b 3
-setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 adu.slot=${slot} ${board_args} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
+setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 fsck.repair=yes adu.slot=${slot} adu.trial=${trial} ${board_args} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
 run start
 echo "pi-adu: slot ${slot} cannot be started"
 # A trial goes on by itself, through the count of tries; else the other slot is the last hope.

@@ -74,8 +74,10 @@ export const INTERRUPTIBLE: Record<WorkflowStep['do'], boolean> = {
 export function nextStep({ boot, attempt, version, goal, request, health, lowest }: Observed): WorkflowStep {
   // A trial boot is settled before anything new is considered.
   if (boot.trial === 'pending' && boot.booted === boot.primary) {
-    // A power cut may have come between the written cause and the fall-back.
-    if (attempt?.cause) return { do: 'fallBack', cause: attempt.cause }
+    // A power cut may have come between the written cause and the fall-back. Not every trial is the attempt's: the boot
+    // script puts a slot on trial when it has lost the boot state.
+    if (attempt?.cause && !attempt.result && attempt.installedTo === boot.booted)
+      return { do: 'fallBack', cause: attempt.cause }
     const criteria = attempt?.installedTo === boot.booted ? attempt.installedCriteria : undefined
     if (criteria !== undefined && criteria !== version)
       return { do: 'fallBack', cause: criteriaNotMet(criteria, version) }

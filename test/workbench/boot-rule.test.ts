@@ -35,8 +35,18 @@ describe('the bootloader rule', () => {
       a,
       { boot: 'a', reason: 'trial failed before' },
     ],
-    ['an unreadable env: the slot that last committed', undefined, b, { boot: 'b', reason: 'env recovered', write: b }],
-    ['an unreadable env and no second copy', undefined, undefined, { boot: 'a', reason: 'env recovered', write: a }],
+    [
+      'an unreadable env: the slot of the second copy, on trial',
+      undefined,
+      b,
+      { boot: 'b', reason: 'env recovered', write: env('b', 'pending', 3) },
+    ],
+    [
+      'an unreadable env and no second copy: slot a, on trial',
+      undefined,
+      undefined,
+      { boot: 'a', reason: 'env recovered', write: env('a', 'pending', 3) },
+    ],
   ] as const) {
     test(name, () => assert.deepEqual(decide(now, backup), expected))
   }

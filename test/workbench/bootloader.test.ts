@@ -204,23 +204,40 @@ describe('a bootloader env', () => {
     ['too short', (env: Buffer) => env.subarray(0, 100)],
     ['of zeros', (env: Buffer) => env.fill(0)],
   ] as const) {
-    test(`${name} leads to the slot that last committed, and is written anew`, async () => {
+    test(`${name} leads to the slot of the second copy, which commits itself`, async () => {
       const folder = await newDevice('commit', { b: { version: '2.0.0' } })
       await writeBootEnv(folder.bootBackup, { primary: 'b', trial: 'none', tries: 0 })
       await writeFile(folder.bootEnv, spoil(await readFile(folder.bootEnv)))
       await powerOn(folder)
       assert.equal((await said(folder, 'start')).version, '2.0.0')
+      await said(folder, 'commit')
       assert.deepEqual(await boots(folder), ['b: env recovered, power on'])
       assert.deepEqual(await readBootEnv(folder.bootEnv), { primary: 'b', trial: 'none', tries: 0 })
       assert.equal((await stat(folder.bootEnv)).size, 512)
     })
   }
 
+  test('torn in the trial of a bad system, which the second copy names, leads back to the good one', async () => {
+    const folder = await newDevice('commit', { b: { version: '2.0.0', init: 'panics' } })
+    await writeBootEnv(folder.bootBackup, { primary: 'b', trial: 'none', tries: 0 })
+    await rm(folder.bootEnv)
+    await powerOn(folder)
+    assert.equal((await said(folder, 'start')).version, '1.0.0')
+    assert.deepEqual(await boots(folder), [
+      'b: env recovered, power on',
+      'b: trial, panic',
+      'b: trial, panic',
+      'b: trial, panic',
+      'a: fell back, panic',
+    ])
+  })
+
   test('and second copy both missing lead to slot a', async () => {
     const folder = await newDevice('commit')
     await rm(folder.bootEnv)
     await powerOn(folder)
     assert.equal((await said(folder, 'start')).version, '1.0.0')
+    await said(folder, 'commit')
     assert.deepEqual(await readBootEnv(folder.bootEnv), { primary: 'a', trial: 'none', tries: 0 })
   })
 })

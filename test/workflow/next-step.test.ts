@@ -31,6 +31,7 @@ const cause = { extendedResultCode: 0x3210000d, details: 'unit x failed' }
 
 const onA: BootState = { booted: 'a', primary: 'a', trial: 'none', tries: 0 }
 const pending: BootState = { ...onA, primary: 'b', trial: 'pending', tries: 3 }
+const recovered: BootState = { ...onA, trial: 'pending', tries: 3 }
 const inTrial: BootState = { ...pending, booted: 'b', tries: 2 }
 const onB: BootState = { ...onA, booted: 'b', primary: 'b' }
 const backOnA: BootState = { ...onA, trial: 'failed' }
@@ -127,6 +128,22 @@ const TABLE: Readonly<Record<string, readonly Row[]>> = {
       'fallBack 3210000D',
     ],
     ['of a slot that no attempt knows', { boot: inTrial, health: { state: 'good' } }, 'commit'],
+    [
+      'boot state lost after a failed update',
+      { goal, attempt: { ...installed, cause, result }, boot: recovered, health: { state: 'good' } },
+      'commit',
+    ],
+    [
+      'boot state lost on the way back from a trial',
+      { goal, attempt: { ...installed, cause }, boot: recovered, health: { state: 'good' } },
+      'commit',
+    ],
+    ['boot state lost, health not known yet', { goal, boot: recovered }, 'wait health'],
+    [
+      'boot state lost, and the system is bad',
+      { boot: recovered, health: { state: 'bad', why: 'x' } },
+      'fallBack 3210000D',
+    ],
     [
       'a cancel waits until it is settled',
       { goal: cancel, attempt: installed, boot: inTrial, version: '2.0.0' },

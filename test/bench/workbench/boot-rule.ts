@@ -16,8 +16,9 @@ export interface BootDecision {
  */
 export function decide(env: BootEnv | undefined, backup: BootEnv | undefined): BootDecision {
   if (!env) {
+    // The second copy may name the slot that was on trial: it has to prove itself, or the other one gets its turn.
     const boot = backup?.primary ?? 'a'
-    return { boot, reason: 'env recovered', write: { primary: boot, trial: 'none', tries: 0 } }
+    return { boot, reason: 'env recovered', write: { primary: boot, trial: 'pending', tries: 3 } }
   }
   if (env.trial === 'pending') {
     if (env.tries > 0) return { boot: env.primary, reason: 'trial', write: { ...env, tries: env.tries - 1 } }
