@@ -15,6 +15,8 @@ const whole = (least: number, most: number) => {
   return v.pipe(v.number(range), v.integer(range), v.minValue(least, range), v.maxValue(most, range))
 }
 const seconds = number(0.01, 86_400)
+/** The image's trial guard gives a trial 20 minutes from power-on; the agent's own verdict has to come before. */
+const trialSeconds = v.pipe(seconds, v.maxValue(1000, 'must be at most 1000: a trial is ended after 20 minutes'))
 const flag = v.boolean('must be true or false')
 const command = v.tupleWithRest([text], text, 'must be a list: the program, then its arguments')
 /** A mistyped name would otherwise be a setting that silently does nothing. */
@@ -60,7 +62,7 @@ const piAdu = section({
   ),
   health: v.exactOptional(
     section({
-      timeoutSeconds: v.exactOptional(seconds, 600),
+      timeoutSeconds: v.exactOptional(trialSeconds, 600),
       retrySeconds: v.exactOptional(seconds, 10),
       failedUnits: v.exactOptional(flag, true),
       checksFolder: v.exactOptional(path, '/etc/pi-adu/health.d'),

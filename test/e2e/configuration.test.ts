@@ -98,6 +98,11 @@ const cases: { readonly name: string; readonly change: (config: Config) => unkno
     says: /: piAdu\.bootState\.tries: must be a whole number from 1 to 9$/,
   },
   {
+    name: 'health checks that outlast the trial guard',
+    change: section('health', { timeoutSeconds: 1001 }),
+    says: /: piAdu\.health\.timeoutSeconds: must be at most 1000: a trial is ended after 20 minutes$/,
+  },
+  {
     name: 'range as a text',
     change: section('content', { rangeBytes: '1M' }),
     says: /: piAdu\.content\.rangeBytes: must be a whole number from 4096/,

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { CHOICE } from '../bench/qemu/choice.ts'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import type { Changes } from '../bench/qemu/system.ts'
+import { encodeBootEnv } from '../bench/workbench/boot-env.ts'
 import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
 
 // One device lives through all of this, in this order: what it is after one test is where the next one begins.
@@ -70,6 +71,9 @@ test('a flashed card that was given its identity connects', async () => {
   const left = await shell('ls /boot/firmware')
   for (const name of ['du-config.json', 'hub-ca.pem']) assert.doesNotMatch(left, new RegExp(name))
   assert.equal(await shell('stat -c "%a %U" /data/adu/du-config.json'), '600 adu')
+  assert.match(await shell('cat /proc/cmdline'), / fsck\.repair=yes .* adu\.trial=none /)
+  // What the data partition can grow to depends on it.
+  assert.equal(await shell('stat -f -c %S /data'), '4096')
   known = await identity()
   console.log(`# RSS of the agent, idle, in KiB: ${await shell('ps -o rss= -u adu | sort -n | tail -1')}`)
 })
@@ -157,15 +161,22 @@ test('the power is cut in the middle of an install, right after activation, and 
   assert.equal(await identity(), known)
 })
 
-test('a trial that nobody settles is restarted by the timer, which is a part of the image', async () => {
+test('a trial that nobody settles is restarted by the image, even in emergency mode and without a boot state', async () => {
   // 20 minutes after the start, which is not waited for here.
   assert.match(await shell('systemctl show -P TimersMonotonic pi-adu-trial-guard.timer'), /OnBootUSec=20min/)
+  await guest.powerCut()
+  await guest.card.put({ 'boot.env': encodeBootEnv({ primary: 'b', trial: 'pending', tries: 2 }) })
+  fleet.bench.hub.faults.inject({ kind: 'refuseConnections', times: 'always', how: 'unavailable' })
+  await guest.powerOn()
+  await login()
+  assert.deepEqual(choices(0), ['b trial'])
   const soon = '/run/systemd/system/pi-adu-trial-guard.timer.d'
+  await shell('systemctl stop pi-adu-agent; umount /boot/firmware')
+  await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=20s\\n" > ${soon}/soon.conf`)
+  await shell('systemctl daemon-reload; systemctl restart pi-adu-trial-guard.timer')
   const from = machine().now
-  await shell('systemctl stop pi-adu-agent; printf "trial=pending\\ntries=2\\n" | fw_setenv -s -')
-  await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=2s\\n" > ${soon}/soon.conf`)
-  machine().send('systemctl daemon-reload; systemctl restart pi-adu-trial-guard.timer\n')
-  await machine().waitFor(/pi-adu: slot b \(trial\), trial pending, 1 tries left/, BOOT_MS, from)
+  machine().send('systemctl isolate emergency.target\n')
+  await machine().waitFor(/pi-adu: slot b \(trial\), trial pending, 0 tries left/, BOOT_MS, from)
 })
 
 function say(what: string, since: number): void {
