@@ -19,6 +19,7 @@ export interface Layout {
 }
 
 const SECTOR = 512
+const BLOCK = 4096
 
 /** The partition table of image/partitions.sfdisk. */
 export async function readLayout(): Promise<Layout> {
@@ -57,10 +58,34 @@ export async function makeDataPartition(output: string, bytes: number, work: str
     await chmod(join(tree, path), Number.parseInt(mode, 8))
   }
   const uuid = uuidOf('pi-adu data')
+  // It grows with the card: for its own size mke2fs would choose blocks of 1 KiB, and room to grow to some 30 GB.
+  const most = (512 * 2 ** 30) / BLOCK
   await run(['rm', '-f', output])
   await run([
-    ...(['mke2fs', '-q', '-t', 'ext4', '-L', 'data', '-m', '1', '-U', uuid] as const),
-    ...['-E', `hash_seed=${uuid},root_owner=0:0,lazy_itable_init=0`, '-d', tree, output, `${bytes / 1024}k`],
+    ...([
+      'mke2fs',
+      '-q',
+      '-t',
+      'ext4',
+      '-L',
+      'data',
+      '-m',
+      '1',
+      '-b',
+      String(BLOCK),
+      '-i',
+      '16384',
+      '-U',
+      uuid,
+    ] as const),
+    ...[
+      '-E',
+      `hash_seed=${uuid},root_owner=0:0,lazy_itable_init=0,resize=${most}`,
+      '-d',
+      tree,
+      output,
+      `${bytes / 1024}k`,
+    ],
   ])
 }
 
