@@ -58,9 +58,9 @@ export function firmwareFinal(
 export const firmwareReduced = (record: FirmwareRecord, result: InstallResult): Reported =>
   firmwareFinal(record, { ...result, resultDetails: '' })
 
-const { FELL_BACK, HEALTH, CRITERIA_NOT_MET, FILE_SIZE, TIMED_OUT, STALLED, REPLACED } = EXTENDED_RESULT_CODE
+const { FELL_BACK, HEALTH, CRITERIA_NOT_MET, FILE_SIZE, TIMED_OUT, REPLACED } = EXTENDED_RESULT_CODE
 const ROLLED_BACK: readonly number[] = [FELL_BACK, HEALTH, CRITERIA_NOT_MET]
-const DOWNLOAD: readonly number[] = [FILE_SIZE, TIMED_OUT, STALLED, REPLACED]
+const DOWNLOAD: readonly number[] = [FILE_SIZE, TIMED_OUT, REPLACED]
 
 function failedStatus(code: number): FirmwareStatus {
   if (ROLLED_BACK.includes(code)) return 'rolledBack'

@@ -53,7 +53,10 @@ export function addBundle(program: Command): void {
     .requiredOption('--hardware <revision...>', 'board revisions that it fits: revision, or board:revision')
     .requiredOption('--cert <file>', 'PEM certificate that the devices verify with')
     .requiredOption('--key <file>', 'its PEM key')
-    .option('--zstd [level]', 'compress what is not compressed yet, with this level (10)')
+    .option(
+      '--zstd [level]',
+      'compress what is not compressed yet, with this level (10); after a power cut it comes from its start again',
+    )
     .option('--description <text>', 'a line for people, in sw-description')
     .option('--json', 'print JSON', false)
     .addHelpText('after', CREATE_HELP)
