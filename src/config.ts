@@ -224,15 +224,24 @@ async function load(file: string): Promise<unknown> {
   } catch (error) {
     if (error instanceof ConfigError) throw error
     // The parser quotes the text around the mistake, which may be the key.
-    const why = error instanceof SyntaxError ? 'is not valid JSON' : `cannot be read: ${messageOf(error)}`
-    throw new ConfigError(`${file} ${why}`, { cause: error })
+    if (error instanceof SyntaxError) throw new ConfigError(`${file} is not valid JSON`, { cause: error })
+    throw unreadable(file, error)
   }
+}
+
+/** What a person has to mend. Anything else, like a card that fails to read, may pass: the agent is started again. */
+const MISTAKES = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'EACCES', 'EPERM', 'ELOOP', 'ENAMETOOLONG'])
+
+function unreadable(what: string, cause: unknown): Error {
+  const text = `${what} cannot be read: ${messageOf(cause)}`
+  const mistake = MISTAKES.has((cause as NodeJS.ErrnoException).code ?? '')
+  return mistake ? new ConfigError(text, { cause }) : new Error(text, { cause })
 }
 
 async function pem(field: string, file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined
   const content = await readFile(file, 'utf8').catch(cause => {
-    throw new ConfigError(`${field}: cannot be read: ${messageOf(cause)}`, { cause })
+    throw unreadable(`${field}:`, cause)
   })
   if (!content.includes('-----BEGIN CERTIFICATE-----'))
     throw new ConfigError(`${field}: ${file} has no PEM certificate`)

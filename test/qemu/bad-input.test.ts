@@ -23,7 +23,13 @@ before(async () => {
   // Refused before it matters what is in it.
   await run(['sh', '-c', `head -c 4194304 ${fleet.system.root} | zstd -q -1 > ${image}`])
   config = (await guest.card.get('du-config.json'))!
-  await guest.card.put({ 'du-config.json': '{ "schemaVersion": ', authorized_keys: key.authorized })
+  await guest.card.put({
+    'du-config.json': '{ "schemaVersion": ',
+    authorized_keys: key.authorized,
+    // As a power cut leaves it that ends the wiping.
+    'swupdate.pem': `${'\0'.repeat(512)}-----BEGIN CERTIFICATE-----`,
+    'content-ca.pem': 'this is DER',
+  })
 })
 after(async () => {
   await guest?.powerCut()
@@ -47,7 +53,12 @@ test('a new card with a configuration that does not parse: one line, no agent, a
   console.log(`# ${line}`)
   assert.match(line, /du-config\.json is not valid JSON/)
   await machine().login(BOOT_MS)
-  assert.equal(await refusals(), '1')
+  assert.equal(await refusals(), '2')
+  assert.match(await shell('journalctl -b -u pi-adu-provision -o cat'), /content-ca\.pem .* it has no PEM certificate/)
+  assert.equal(
+    await shell('cd /boot/firmware; ls swupdate.pem content-ca.pem /data/adu/*.pem 2>/dev/null; rm content-ca.pem'),
+    ['/data/adu/hub-ca.pem', 'content-ca.pem'].join('\n'),
+  )
   assert.equal(
     await shell('systemctl show -P ActiveState pi-adu-agent; ls /data/adu/du-config.json 2>&1'),
     ['inactive', "ls: cannot access '/data/adu/du-config.json': No such file or directory"].join('\n'),
