@@ -56,7 +56,7 @@ test('a new card with a configuration that does not parse: one line, no agent, a
   assert.equal(await refusals(), '2')
   assert.match(await shell('journalctl -b -u pi-adu-provision -o cat'), /content-ca\.pem .* it has no PEM certificate/)
   assert.equal(
-    await shell('cd /boot/firmware; ls swupdate.pem content-ca.pem /data/adu/*.pem 2>/dev/null; rm content-ca.pem'),
+    await shell('cd /boot/firmware; ls -1 swupdate.pem content-ca.pem /data/adu/*.pem 2>/dev/null; rm content-ca.pem'),
     ['/data/adu/hub-ca.pem', 'content-ca.pem'].join('\n'),
   )
   assert.equal(
