@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
+import { atEnd } from '../hub/support.ts'
 import { aMethodDevice, isStatus, sha256Of } from './support.ts'
 
 const FAILED = isStatus('applyComplete', 'applyFailed', 'downloadFailed', 'rolledBack')
@@ -137,7 +138,7 @@ describe('on the workbench', () => {
     await until(isStatus('downloading'))
     await device.powerCut()
     const again = await startDevice(dir)
-    t.after(() => again.powerOff())
+    atEnd(t, () => again.powerOff())
     assert.equal((await until(FAILED)).status, 'applyComplete')
   })
 
