@@ -191,7 +191,9 @@ function lastChoice(from: number): number {
 
 /** By the disk's own count of sectors. */
 async function bytesWritten(): Promise<number> {
-  return Number(await shell("awk '{print $7}' /sys/block/vda/stat")) * 512
+  // The agent's log comes over the same line.
+  const text = await shell("awk '{print $7}' /sys/block/vda/stat")
+  return Number(/^\d+\r?$/m.exec(text)?.[0]) * 512
 }
 
 async function imageBytes(): Promise<number> {
