@@ -147,8 +147,13 @@ export interface Host {
   version(): Promise<string>
   /** Orders a reboot and returns; the process is then stopped from outside. Errors: AgentError `INTERNAL`. */
   reboot(signal: AbortSignal): Promise<void>
-  /** Why the booted system is not healthy, one line per finding; empty when it is. Leaves out whether the hub is reached. */
-  findings(signal: AbortSignal): Promise<readonly string[]>
+  /** Units of the booted system that have failed; none where they do not count. Errors: AgentError `HEALTH`. */
+  failedUnits(signal: AbortSignal): Promise<readonly string[]>
+  /**
+   * Why the booted system is not healthy, one line per finding; empty when it is. Units that are `known` to have failed
+   * before the update are none. Leaves out whether the hub is reached. Errors: AgentError `HEALTH`.
+   */
+  findings(signal: AbortSignal, known: readonly string[]): Promise<readonly string[]>
   /** Flat properties of the `deviceInformation` component (protocol, chapter 1.4). */
   information(): Promise<Readonly<Record<string, string | number>>>
 }

@@ -46,18 +46,19 @@ export class SystemHost implements Host {
     await run(this.#options.rebootCommand, { signal, timeout: 60_000, code: 'INTERNAL' })
   }
 
-  async findings(signal: AbortSignal): Promise<readonly string[]> {
-    return [...(await this.#failedUnits(signal)), ...(await this.#failedChecks(signal))]
+  async findings(signal: AbortSignal, known: readonly string[]): Promise<readonly string[]> {
+    const fresh = (await this.failedUnits(signal)).filter(unit => !known.includes(unit))
+    return [...fresh.map(unit => `unit ${unit} failed`), ...(await this.#failedChecks(signal))]
   }
 
-  async #failedUnits(signal: AbortSignal): Promise<readonly string[]> {
+  async failedUnits(signal: AbortSignal): Promise<readonly string[]> {
     if (!this.#options.failedUnits) return []
     const argv = ['systemctl', 'list-units', '--failed', '--plain', '--no-legend', '--no-pager'] as const
     const text = await run([...argv], { signal, timeout: 30_000, code: 'HEALTH' })
     return text
       .split('\n')
       .filter(Boolean)
-      .map(line => `unit ${line.split(' ')[0]} failed`)
+      .map(line => line.split(' ')[0]!)
   }
 
   async #failedChecks(signal: AbortSignal): Promise<readonly string[]> {

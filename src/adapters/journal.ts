@@ -39,6 +39,7 @@ const attempt = v.looseObject({
   installs: v.number(),
   reboots: v.number(),
   installedTo: v.exactOptional(v.picklist(['a', 'b'])),
+  failedBefore: v.exactOptional(v.array(v.string())),
   milestones: v.array(v.string()),
   cause: v.exactOptional(v.looseObject({ extendedResultCode: v.number(), details: v.string() })),
   cancelledBy: v.exactOptional(v.string()),

@@ -144,6 +144,8 @@ export interface Attempt {
   readonly reboots: number
   /** This slot holds the whole bundle. */
   readonly installedTo?: SlotName
+  /** Units that had failed in the old system already, when the new one was about to start. */
+  readonly failedBefore?: readonly string[]
   /** What the trial boots reached, oldest first. */
   readonly milestones: readonly string[]
   readonly cause?: Cause

@@ -1,4 +1,5 @@
 import type { Answered, Attempt, FirmwareOrder, FirmwareRecord, InstallResult, Order } from '../domain/deployment.ts'
+import { AgentError } from '../domain/errors.ts'
 import { ercText, RESULT_CODE } from '../domain/result-codes.ts'
 import type { BootState } from '../domain/slot.ts'
 import type { Ports, Reported } from '../ports.ts'
@@ -16,6 +17,9 @@ export interface PerformOptions {
   /** Of the method `firmwareUpdate`: who polls shall see every stage, so each is held for `stage` milliseconds. */
   readonly firmware: { readonly stage: number; readonly progress: ProgressOptions }
 }
+
+/** A system of which more have failed is not one to measure another by. */
+const MAX_UNITS = 50
 
 /** Every step but `wait` and `report`, which only the loop can do. */
 export type LocalStep = Exclude<WorkflowStep, { do: 'wait' | 'report' }>
@@ -55,12 +59,13 @@ export async function perform(
       return
     }
     case 'activate': {
-      const { firmware, ...rest } = some(attempt)
-      if (firmware) {
-        const applying = { ...firmware, startedApplyingImage: firmware.startedApplyingImage ?? time() }
-        if (!firmware.startedApplyingImage) await journal.write({ ...rest, firmware: applying })
-        await stage(applying, 'applying')
+      const failedBefore = await failedUnits()
+      const { firmware, ...rest } = { ...some(attempt), ...(failedBefore.length > 0 ? { failedBefore } : {}) }
+      const applying = firmware && { ...firmware, startedApplyingImage: firmware.startedApplyingImage ?? time() }
+      if (failedBefore.length > 0 || (firmware && !firmware.startedApplyingImage)) {
+        await journal.write({ ...rest, ...(applying ? { firmware: applying } : {}) })
       }
+      if (applying) await stage(applying, 'applying')
       return boot.tryNext(step.slot, signal)
     }
     case 'reboot': {
@@ -111,6 +116,19 @@ export async function perform(
         last.catch(() => {})
       },
       told: () => last,
+    }
+  }
+
+  /** They are not held against the new system. When they cannot be had, all that fail there are. */
+  async function failedUnits(): Promise<readonly string[]> {
+    try {
+      const units = await host.failedUnits(signal)
+      if (units.length > 0) log.warn('units.failed', { units: units.join(' ') })
+      return units.slice(0, MAX_UNITS)
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error
+      log.warn('units.unknown', { why: error.message })
+      return []
     }
   }
 

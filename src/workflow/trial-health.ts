@@ -39,13 +39,13 @@ export class TrialHealth {
     if (connected) this.#reached.add('hub reached')
     // Before the host is asked: one of its checks may be what brings the machine down.
     const before = await this.#record(attempt)
-    const health = await this.#judge(connected, signal)
+    const health = await this.#judge(connected, attempt?.failedBefore ?? [], signal)
     return { health, attempt: await this.#record(before) }
   }
 
-  async #judge(connected: boolean, signal: AbortSignal): Promise<Observed['health']> {
+  async #judge(connected: boolean, known: readonly string[], signal: AbortSignal): Promise<Observed['health']> {
     const findings = connected ? [] : ['the hub was not reached']
-    findings.push(...(await this.#findings(signal)))
+    findings.push(...(await this.#findings(known, signal)))
     if (findings.length === 0) return { state: 'good' }
     for (const finding of findings) {
       if (connected && !this.#reached.has(finding)) this.#ports.log.warn('trial.finding', { finding })
@@ -58,9 +58,9 @@ export class TrialHealth {
   }
 
   /** A host that cannot be asked is not healthy. */
-  async #findings(signal: AbortSignal): Promise<readonly string[]> {
+  async #findings(known: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     try {
-      return await this.#ports.host.findings(signal)
+      return await this.#ports.host.findings(signal, known)
     } catch (error) {
       if (!(error instanceof AgentError)) throw error
       return [error.message]

@@ -56,11 +56,11 @@ for (const [name, make] of [
     test('gives the version and no findings of a healthy system', async () => {
       const host = await make('2.0 beta', [])
       assert.equal(await host.version(), '2.0 beta')
-      assert.deepEqual(await host.findings(signal), [])
+      assert.deepEqual(await host.findings(signal, []), [])
     })
 
     test('gives one finding for each thing that is wrong', async () => {
-      const findings = await (await make('1', ['disk full', 'no display'])).findings(signal)
+      const findings = await (await make('1', ['disk full', 'no display'])).findings(signal, [])
       assert.equal(findings.length, 2)
       assert.match(findings[0] ?? '', /disk full/)
       assert.match(findings[1] ?? '', /no display/)
@@ -93,12 +93,12 @@ describe('the system only', () => {
     await with_('1', [])
     await program(join(checksFolder, '10-hangs'), 'exec sleep 60')
     await program(join(checksFolder, '20-plain'), 'exit 0', 0o644)
-    const findings = await real.findings(signal)
+    const findings = await real.findings(signal, [])
     assert.match(findings[0] ?? '', /^health check 10-hangs did not end within/)
     assert.match(findings[1] ?? '', /^health check 20-plain is not executable/)
   })
 
-  test('failed units are findings', async () => {
+  test('failed units are findings, but for those that had failed before', async () => {
     await with_('1', [])
     const bin = join(folder, 'bin')
     await mkdir(bin, { recursive: true })
@@ -107,7 +107,9 @@ describe('the system only', () => {
     process.env.PATH = `${bin}:${path}`
     try {
       const host = new SystemHost({ ...options, failedUnits: true }, log)
-      assert.deepEqual(await host.findings(signal), ['unit web.service failed'])
+      assert.deepEqual(await host.failedUnits(signal), ['web.service'])
+      assert.deepEqual(await host.findings(signal, []), ['unit web.service failed'])
+      assert.deepEqual(await host.findings(signal, ['web.service', 'other.service']), [])
     } finally {
       process.env.PATH = path
     }

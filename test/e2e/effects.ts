@@ -38,6 +38,7 @@ const ERRORS: Readonly<Record<Watched, (() => Error) | undefined>> &
   host: undefined,
   'host.version': () => new AgentError('VERSION_FILE', 'injected'),
   'host.reboot': () => new AgentError('INTERNAL', 'injected'),
+  'host.failedUnits': () => new AgentError('HEALTH', 'injected'),
   'host.findings': () => new AgentError('HEALTH', 'injected'),
   indicator: undefined,
 }

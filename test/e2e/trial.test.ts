@@ -111,7 +111,11 @@ for (const { name, tree = {}, options = hasty, code, details, trials } of failur
 }
 
 for (const [name, script, details] of [
-  ['a unit has failed', 'echo "modem.service loaded failed failed The modem"', /unit modem\.service failed/],
+  [
+    'a unit has failed',
+    'echo "old.service loaded failed failed Old"; grep -q adu.slot=a run/cmdline || echo "modem.service loaded failed failed New"',
+    /: unit modem\.service failed \(/,
+  ],
   ['the units cannot be listed', 'echo "Failed to connect to bus" >&2; exit 1', /systemctl.*Failed to connect to bus/],
 ] as const) {
   const units = { ...hasty, piAdu: { health: { timeoutSeconds: 2, retrySeconds: 0.2, failedUnits: true } }, on: false }

@@ -197,7 +197,8 @@ describe('a deployment that failed', () => {
 })
 
 describe('a lasting failure', () => {
-  for (const effect of new Set(effects.filter(each => !each.startsWith('hub.') && each !== 'host.information'))) {
+  const harmless = new Set(['host.information', 'host.failedUnits'])
+  for (const effect of new Set(effects.filter(each => !each.startsWith('hub.') && !harmless.has(each)))) {
     test(`of ${effect}: the twin is told, the old system stays`, async () => {
       const device = new FakeDevice()
       device.order(deploy(V2))
@@ -207,6 +208,27 @@ describe('a lasting failure', () => {
       assert.equal(codesOf(device), effect === 'host.findings' ? '3210000D' : '321000FF')
       assert.deepEqual(device.slots.a, { version: '1.0.0' })
     })
+  }
+})
+
+test('units that cannot be listed before the restart cost nothing', async () => {
+  const device = new FakeDevice()
+  device.order(deploy(V2))
+  device.disturbEach('host.failedUnits', 'error')
+  await device.runUntil(() => device.status.state === 0)
+  assert.equal(device.system.version, '2.0.0')
+})
+
+test('only a unit that had not failed in the old system is held against the new one', async () => {
+  for (const [failedUnits, version] of [
+    [['modem.service'], '2.0.0'],
+    [['modem.service', 'web.service'], '1.0.0'],
+  ] as const) {
+    const device = new FakeDevice()
+    device.slots.a = { version: '1.0.0', failedUnits: ['modem.service'] }
+    device.order(deploy({ ...V2, failedUnits }))
+    await device.runUntil(() => device.status.state !== undefined && device.status.state !== 6)
+    assert.equal(device.system.version, version)
   }
 })
 

@@ -21,6 +21,7 @@ export interface System {
   /** Never starts the agent, as after a kernel panic. */
   readonly panics?: boolean
   readonly findings?: readonly string[]
+  readonly failedUnits?: readonly string[]
   /** Its agent cannot reach the hub. */
   readonly deaf?: boolean
 }
@@ -260,7 +261,11 @@ export class FakeDevice {
         reboot: async () => {
           this.#rebooting = true
         },
-        findings: async () => this.system.findings ?? [],
+        failedUnits: async () => this.system.failedUnits ?? [],
+        findings: async (_, known) => [
+          ...(this.system.failedUnits ?? []).filter(unit => !known.includes(unit)),
+          ...(this.system.findings ?? []),
+        ],
         information: async () => ({ manufacturer: 'contoso', model: 'toaster', totalMemory: 1024 }),
       },
       content: { get: async (url, range) => this.#part(url, range) },

@@ -95,6 +95,7 @@ export class ControlPlane {
       host: {
         version: async () => this.version,
         reboot: async () => reboot(),
+        failedUnits: async () => [],
         findings: async () => [],
         information: async () => ({ manufacturer: 'contoso', model: 'control-plane', swVersion: this.version }),
       },
