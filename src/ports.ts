@@ -143,7 +143,7 @@ export interface KeyStore {
 
 /** The machine that the agent runs on. */
 export interface Host {
-  /** First line of the version file of the booted system. Errors: AgentError `VERSION_FILE`. */
+  /** First line of the version file of the booted system; empty when it cannot be read, which is logged. */
   version(): Promise<string>
   /** Orders a reboot and returns; the process is then stopped from outside. Errors: AgentError `INTERNAL`. */
   reboot(signal: AbortSignal): Promise<void>

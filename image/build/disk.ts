@@ -74,7 +74,7 @@ export async function makeDataPartition(output: string, bytes: number, work: str
       '-b',
       String(BLOCK),
       '-i',
-      '16384',
+      '65536',
       '-U',
       uuid,
     ] as const),

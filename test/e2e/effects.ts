@@ -36,7 +36,6 @@ const ERRORS: Readonly<Record<Watched, (() => Error) | undefined>> &
   journal: () => new AgentError('JOURNAL', 'injected'),
   keyStore: () => new AgentError('PACKAGE_STORE', 'injected'),
   host: undefined,
-  'host.version': () => new AgentError('VERSION_FILE', 'injected'),
   'host.reboot': () => new AgentError('INTERNAL', 'injected'),
   'host.failedUnits': () => new AgentError('HEALTH', 'injected'),
   'host.findings': () => new AgentError('HEALTH', 'injected'),
