@@ -88,7 +88,8 @@ export function optionsOf(config: Config, log: Log, time: TimeFloor): AgentOptio
   const { manufacturer, model, additionalDeviceProperties: additional } = main(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
   const fetch = {
-    rangeBytes: content.rangeBytes,
+    rangeBytes: content.rangeBytes ?? 1 << 20,
+    mostRangeBytes: content.rangeBytes ?? 16 << 20,
     bytesPerSecond: content.maxBytesPerSecond,
     timeout: (config.downloadTimeoutInMinutes || DEFAULT_DOWNLOAD_MINUTES) * 60_000,
   }

@@ -81,7 +81,7 @@ const piAdu = section({
   content: v.exactOptional(
     section({
       caFile: v.exactOptional(path),
-      rangeBytes: v.exactOptional(whole(4096, 100_000_000), 1_048_576),
+      rangeBytes: v.exactOptional(whole(4096, 100_000_000)),
       stallSeconds: v.exactOptional(seconds, 60),
       maxBytesPerSecond: v.exactOptional(whole(1024, 1_000_000_000)),
     }),

@@ -5,6 +5,8 @@ import { backOff } from './back-off.ts'
 export interface FetchOptions {
   /** Bytes asked for in one GET. The service wants about 1 MB and refuses more than 100 MB (protocol, chapter 3.9). */
   readonly rangeBytes: number
+  /** As many are asked for where the wire is so fast that ranges of `rangeBytes` are over in no time; unless told, no more. */
+  readonly mostRangeBytes?: number
   /** For the whole file, in milliseconds. */
   readonly timeout: number
   /** Of bundles; undefined: as fast as it goes. */
@@ -23,12 +25,22 @@ export interface FileToFetch {
   readonly onSize?: (size: number) => void
 }
 
+/** A range that takes less is too small to be worth its request, in milliseconds: 10 MB/s and more, at 1 MiB. */
+const SHORT = 100
+
 /** Failures in a row without a single byte, of the kind that looks like a mistake: with back-off, about a quarter of an hour. */
 export const FEW = 10
 
+/** A range that is on its way, up to and with byte `last`. */
+interface Asked {
+  readonly last: number
+  readonly part: Promise<ContentPart>
+}
+
 /**
- * The bytes of a file, first to last, in order; the reader sets the pace, and a piece is good until the next is asked for. The next range is asked for while the one before it comes in. A connection that breaks is resumed at the exact
- * byte, however often, for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
+ * The bytes of a file, first to last, in order; the reader sets the pace, and a piece is good until the next is asked for. The
+ * next range is asked for while the one before it comes in. A connection that breaks is resumed at the exact byte, however
+ * often, for as long as `timeout` allows. Says nothing about content: whoever reads checks size and hash.
  * Errors: AgentError `DOWNLOAD_FAILED`, `FILE_SIZE` (the server names another size), `TIMED_OUT`.
  */
 export async function* fetchFile(
@@ -72,16 +84,16 @@ export async function* fetchFile(
 
   /** From `offset` on, range by range, until something goes wrong. */
   async function* fromHere(stop: AbortSignal): AsyncGenerator<Buffer> {
-    let ahead: Promise<ContentPart> | undefined
+    let length = options.rangeBytes
+    let ahead: Asked | undefined
     for (let at = offset; at < Math.min(size, upTo); ) {
-      const asked = { first: at, last: Math.min(at + options.rangeBytes, size, upTo) - 1 }
-      const part = await (ahead ?? ask(asked.first, asked.last))
+      const begun = clock.monotonic()
+      const asked: Asked = ahead ?? ask(at)
+      const part = await asked.part
       check(part)
-      ahead = undefined
       // The whole file where a range was asked for: this server has no ranges, the next answer would be the same again.
-      if (part.last === asked.last && part.last < Math.min(size, upTo) - 1) {
-        ahead = ask(part.last + 1, Math.min(part.last + 1 + options.rangeBytes, size, upTo) - 1)
-      }
+      const more = part.last === asked.last && part.last < Math.min(size, upTo) - 1
+      ahead = more ? ask(part.last + 1) : undefined
       let place = part.first
       for await (const bytes of part.body) {
         // More than was asked for comes from a server without ranges.
@@ -93,13 +105,15 @@ export async function* fetchFile(
         if (at >= upTo) return
       }
       if (at <= Math.min(asked.last, size - 1)) throw new ContentError(`the connection ended at byte ${at}`, 'backOff')
+      if (clock.monotonic() - begun < SHORT) length = Math.min(2 * length, options.mostRangeBytes ?? length)
     }
 
-    function ask(first: number, last: number): Promise<ContentPart> {
-      const asked = content.get(url, { first, last, ...(etag === undefined ? {} : { etag }) }, stop)
+    function ask(first: number): Asked {
+      const last = Math.min(first + length, size, upTo) - 1
+      const part = content.get(url, { first, last, ...(etag === undefined ? {} : { etag }) }, stop)
       // One that is asked for ahead may be given up before anybody looks at it.
-      asked.catch(() => {})
-      return asked
+      part.catch(() => {})
+      return { last, part }
     }
   }
 

@@ -46,7 +46,7 @@ await content.stop()
 async function inRanges(bytes: number): Promise<void> {
   const content = new HttpContent({ ca, stall: 60_000, httpProxy: undefined, httpsProxy: undefined, noProxy: [] })
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  const options = { rangeBytes: 1 << 20, timeout: 3_600_000 }
+  const options = { rangeBytes: 1 << 20, mostRangeBytes: 16 << 20, timeout: 3_600_000 }
   const stop = new AbortController()
   let seen = 0
   const file = fetchFile({ content, clock: systemClock, log }, { url, size, upTo: bytes }, options, stop.signal)

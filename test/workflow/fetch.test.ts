@@ -32,18 +32,24 @@ function server(...answers: readonly Answer[]): Content & { readonly asked: stri
 /** All bytes, or the error; time passes as far as it has to. */
 async function fetched(
   content: Content,
-  { size = file.length, timeout = 3_600_000, signal = new AbortController().signal } = {},
+  {
+    size = file.length,
+    timeout = 3_600_000,
+    signal = new AbortController().signal,
+    ranges = { rangeBytes: 4096 },
+    clock = new VirtualClock(),
+  }: {
+    size?: number
+    timeout?: number
+    signal?: AbortSignal
+    ranges?: { rangeBytes: number; mostRangeBytes?: number }
+    clock?: VirtualClock
+  } = {},
 ) {
-  const clock = new VirtualClock()
   const chunks: Buffer[] = []
   let over = false
   const reading = (async () => {
-    const source = fetchFile(
-      { content, clock, log },
-      { url: 'https://x/', size },
-      { rangeBytes: 4096, timeout },
-      signal,
-    )
+    const source = fetchFile({ content, clock, log }, { url: 'https://x/', size }, { ...ranges, timeout }, signal)
     for await (const chunk of source) chunks.push(chunk)
   })().finally(() => {
     over = true
@@ -58,6 +64,42 @@ test('asks for ranges and joins them', async () => {
   const content = server()
   assert.deepEqual((await fetched(content)).bytes, file)
   assert.deepEqual(content.asked, ['0-4095', '4096-8191', '8192-9999'])
+})
+
+test('ranges grow where the wire is fast, begin anew after a cut, and stay small where it is slow', async () => {
+  const ranges = { rangeBytes: 1000, mostRangeBytes: 4000 }
+  const cut: Answer = ({ first }) => ({ bytes: file.subarray(first, first + 500), cut: true })
+  const fast = server(
+    () => ({}),
+    () => ({}),
+    cut,
+  )
+  assert.deepEqual((await fetched(fast, { ranges })).bytes, file)
+  // One is always asked for ahead.
+  assert.deepEqual(fast.asked, [
+    '0-999',
+    '1000-1999',
+    '2000-3999',
+    '4000-7999',
+    '2500-3499',
+    '3500-4499',
+    '4500-6499',
+    '6500-9999',
+  ])
+  const clock = new VirtualClock()
+  async function* trickle(bytes: Buffer): AsyncGenerator<Buffer> {
+    await clock.sleep(100, new AbortController().signal)
+    yield bytes
+  }
+  const slow = server(
+    ...Array.from(
+      { length: 10 },
+      (): Answer =>
+        ({ first, last }) => ({ body: trickle(file.subarray(first, last + 1)) }),
+    ),
+  )
+  assert.deepEqual((await fetched(slow, { ranges, clock })).bytes, file)
+  assert.equal(slow.asked.length, 10)
 })
 
 test('resumes at the exact byte after a cut, however many there are', async () => {
