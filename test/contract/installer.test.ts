@@ -121,6 +121,32 @@ test('a bundle that somebody else signed is refused, with the reason', async () 
   assert.equal(await slotVersion(dir, 'b'), undefined)
 })
 
+test('a SWUpdate that is killed is named so', async () => {
+  await emptySlot()
+  async function* halfway(): AsyncGenerator<Buffer> {
+    yield* pieces(good.subarray(0, 1_000_000))
+    const children = await readFile(`/proc/self/task/${process.pid}/children`, 'utf8')
+    for (const child of children.trim().split(' ').map(Number)) {
+      if ((await readFile(`/proc/${child}/comm`, 'utf8')).trim() === 'swupdate') process.kill(child, 'SIGKILL')
+    }
+    yield* pieces(good.subarray(1_000_000))
+  }
+  const install = swupdate().install(asBundle(halfway()), 'b', never)
+  await assert.rejects(install, { code: 'CHILD_KILLED', message: /^swupdate was killed by SIGKILL/ })
+})
+
+test('a SWUpdate that does not start is named so', async () => {
+  await emptySlot()
+  const path = process.env.PATH
+  process.env.PATH = ''
+  try {
+    const install = swupdate().install(asBundle(pieces(good)), 'b', never)
+    await assert.rejects(install, { message: /is not installed|ENOENT/ })
+  } finally {
+    process.env.PATH = path
+  }
+})
+
 test('an image that is compressed streams as well, and its size is known before its first byte', async () => {
   await buildBundle(join(dir, 'packed.swu'), { tree: { version: '2.0.0' }, zstd: 3 }, signer)
   const packed = await readFile(join(dir, 'packed.swu'))
