@@ -1,7 +1,7 @@
-import { constants } from 'node:fs'
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
+import { type FileHandle, mkdtemp, rm } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AgentError, ProcessError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
@@ -9,6 +9,7 @@ import type { Installer, Log } from '../ports.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
 import { openSlot, preflight, syncSlot } from './slot-device.ts'
+import { CONTROL_SOCKET, ControlSocket } from './swupdate-socket.ts'
 
 export interface SwupdateOptions {
   /** PEM file; the bundle's `sw-description` must be signed by it (SWUpdate, `-k`). */
@@ -21,11 +22,14 @@ export interface SwupdateOptions {
   readonly device: Readonly<Record<SlotName, string>>
 }
 
+/** Milliseconds. */
+const EXITS_WITHIN = 1_000
+
 /** The lines that SWUpdate prints for every failure, and that say nothing. */
 const EMPTY_PHRASES =
   /^(SWUpdate \*failed\* !|Image invalid or corrupted\. Not installing \.\.\.|Installation failed !)$/
 
-/** Installer over the real program: bytes → FIFO → `swupdate -i`. */
+/** Installer over the real program: bytes → control socket of a `swupdate` of its own. */
 export class Swupdate implements Installer {
   readonly #options: SwupdateOptions
   readonly #log: Log
@@ -46,9 +50,7 @@ export class Swupdate implements Installer {
     let slot: FileHandle | undefined
     try {
       slot = await openSlot(device)
-      const fifo = join(folder, 'bundle')
-      await run(['mkfifo', '-m', '600', fifo], { signal, code: 'WORK_FOLDER' })
-      await this.#stream(rest, { fifo, folder, into, lowest }, signal)
+      await this.#stream(rest, { folder, into, lowest }, signal)
       await this.#sync(into, slot, signal)
     } finally {
       await rest.return?.()
@@ -57,25 +59,27 @@ export class Swupdate implements Installer {
     }
   }
 
-  #arguments(into: SlotName, fifo: string, lowest: string | undefined): string[] {
+  #arguments(into: SlotName, lowest: string | undefined): string[] {
     const { certificate, hardware, selection } = this.#options
     const board = hardware === undefined ? [] : ['-H', hardware]
     // -M and -m: no marks of its own in the bootloader environment, the agent alone writes that.
     const fixed = ['-v', '-M', '-m', '-k', certificate, '-e', selection[into]]
     // -N compares the version that sw-description claims, which CMS signs: an older one is refused here a second time.
-    return [...fixed, ...board, ...(lowest === undefined ? [] : ['-N', lowest]), '-i', fifo]
+    return [...fixed, ...board, ...(lowest === undefined ? [] : ['-N', lowest])]
   }
 
   async #stream(
     rest: AsyncIterator<Buffer>,
-    { fifo, folder, into, lowest }: { fifo: string; folder: string; into: SlotName; lowest: string | undefined },
+    { folder, into, lowest }: { folder: string; into: SlotName; lowest: string | undefined },
     signal: AbortSignal,
   ) {
-    const args = this.#arguments(into, fifo, lowest)
+    const args = this.#arguments(into, lowest)
+    const own = socketFolder(folder)
     const execa = await loadExeca()
     const child = execa('swupdate', args, {
       ...EXEC,
-      env: { ...EXEC.env, TMPDIR: folder },
+      // What systemd tells the agent is not for SWUpdate.
+      env: { ...EXEC.env, TMPDIR: own, RUNTIME_DIRECTORY: own, NOTIFY_SOCKET: undefined },
       cancelSignal: signal,
       // A process group of its own, see `endGroup`.
       detached: true,
@@ -84,33 +88,39 @@ export class Swupdate implements Installer {
       buffer: false,
     })
     child.once('exit', () => endGroup(child.pid))
-    const ended = new AbortController()
-    const said = { errors: [] as string[], end: new AbortController() }
-    const lines = this.#readLines(child.iterable({ from: 'all' }), said)
-    const { errors } = said
-    const result = child.finally(() => ended.abort())
-    const failed = async (end: Ending): Promise<ProcessError> => {
-      const hint = await expiry(this.#options.certificate)
-      return failure(end, errors, this.#options.selection[into], ['swupdate', ...args], hint)
-    }
+    const gone = new AbortController()
+    const errors: string[] = []
+    const lines = this.#readLines(child.iterable({ from: 'all' }), errors)
+    const result = child.finally(() => gone.abort())
+    const control = new ControlSocket(join(own, CONTROL_SOCKET), gone.signal)
+    let refused = false
+    let failed: { why: unknown } | undefined
     try {
-      await feed(rest, fifo, ended.signal, AbortSignal.any([ended.signal, said.end.signal]))
-      const end = await result
-      await lines
-      signal.throwIfAborted()
-      if (end.failed) throw await failed(end)
-      // It may have ended before the bundle did: only the gate's last word makes the bundle a good one.
-      while (!(await rest.next()).done);
-    } catch (error) {
-      // It may have ended long before the network did, and then its reason is the first one.
-      const refused = ended.signal.aborted
-      child.kill('SIGTERM')
-      const end = await result
-      await lines
-      signal.throwIfAborted()
-      if (refused && end.failed) throw await failed(end)
-      throw error
+      const stream = await control.install()
+      const installed = control.installed(stream).then(yes => {
+        refused = !yes
+      })
+      installed.catch(() => {})
+      await feed(rest, stream)
+      await installed
+      // It may have come to its end before the bundle did: only the gate's last word makes the bundle a good one.
+      while (!(refused || (await rest.next()).done));
+    } catch (why) {
+      failed = { why }
+      // The end of a program is told a moment after that of its sockets.
+      if (control.silent) await sleep(EXITS_WITHIN, undefined, { signal: gone.signal }).catch(() => {})
     }
+    const itself = gone.signal.aborted
+    child.kill('SIGTERM')
+    const end = await result
+    await lines
+    signal.throwIfAborted()
+    // Its reason comes first: it may have refused long before the network failed.
+    if (refused || itself) {
+      const hint = await expiry(this.#options.certificate)
+      throw failure(itself ? end : undefined, errors, this.#options.selection[into], ['swupdate', ...args], hint)
+    }
+    if (failed) throw failed.why
   }
 
   /**
@@ -126,16 +136,12 @@ export class Swupdate implements Installer {
   }
 
   /** SWUpdate's own words go to the log; its errors are kept for the report. */
-  async #readLines(lines: AsyncIterable<unknown>, said: { errors: string[]; end: AbortController }): Promise<void> {
-    let verdict = false
+  async #readLines(lines: AsyncIterable<unknown>, errors: string[]): Promise<void> {
     for await (const line of lines) {
       const match = /^\[(\w+) *\] : (.*)$/.exec(String(line))
       const text = match?.[2] ?? String(line)
-      if (/^SWUPDATE (successful|failed)/i.test(text)) verdict = true
-      else if (verdict && text.includes('Waiting for requests')) said.end.abort()
       // Said as a mere trace; its error names no cause.
-      if (/instead of sw-description\.sig/.test(text))
-        said.errors.push('the bundle is not signed: no sw-description.sig')
+      if (/instead of sw-description\.sig/.test(text)) errors.push('the bundle is not signed: no sw-description.sig')
       if (match?.[1] === 'ERROR') {
         const bare = text
           .replace(/^SWUPDATE failed \[\d+\] /, '')
@@ -143,7 +149,7 @@ export class Swupdate implements Installer {
           // Function and line, in SWUpdate since 2024.
           .replace(/^\w+ : \d+ : /, '')
           .trim()
-        said.errors.push(bare.slice(0, 200))
+        errors.push(bare.slice(0, 200))
         this.#log.warn('swupdate', { line: bare })
       } else if (match?.[1] !== 'TRACE' && match?.[1] !== 'DEBUG' && !text.includes('print_registered_handlers')) {
         this.#log.debug('swupdate', { line: text.trim() })
@@ -165,8 +171,9 @@ function endGroup(leader: number | undefined): void {
   }
 }
 
+/** `end`: when it ended by itself, which it never does when all is well. */
 function failure(
-  end: Ending,
+  end: Ending | undefined,
   errors: readonly string[],
   selection: string,
   argv: readonly string[],
@@ -176,14 +183,9 @@ function failure(
   const said = errors.includes('Found nothing to install')
     ? `sw-description has nothing for the selection ${selection}`
     : [...new Set(errors.filter(line => !EMPTY_PHRASES.test(line)))].join(' | ')
-  const code = end.signal === undefined ? 'SWUPDATE_FAILED' : 'CHILD_KILLED'
-  return new ProcessError(
-    code,
-    `swupdate ${describe(end)}${said && `: ${said}`}${hint}`,
-    argv,
-    end.exitCode,
-    end.signal,
-  )
+  const code = end?.signal === undefined ? 'SWUPDATE_FAILED' : 'CHILD_KILLED'
+  const how = end ? describe(end) : 'failed'
+  return new ProcessError(code, `swupdate ${how}${said && `: ${said}`}${hint}`, argv, end?.exitCode ?? 1, end?.signal)
 }
 
 /** The first bytes may come while SWUpdate starts. */
@@ -203,75 +205,20 @@ function startedEarly(bundle: AsyncIterator<Buffer>): AsyncIterator<Buffer> {
   }
 }
 
-/** SWUpdate looks once a second whether it is done; if it is when the bundle ends, it ends at once. In milliseconds. */
-const DONE_WITHIN = 1_000
-
-/** Writes `bundle` to the FIFO, to its end or until nobody reads any more; closes it when `done` says that the reader has all. */
-async function feed(
-  bundle: AsyncIterator<Buffer>,
-  fifo: string,
-  readerGone: AbortSignal,
-  done: AbortSignal,
-): Promise<void> {
-  const file = await openForWriting(fifo, readerGone)
-  if (!file) return
-  // While a piece is on its way, the next one is fetched and hashed; it is a copy, as the piece itself is gone by then.
-  let own = Buffer.alloc(0)
-  let writing: Promise<void> | undefined
-  try {
-    for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
-      await writing
-      if (readerGone.aborted) return
-      if (own.length < next.value.length) own = Buffer.allocUnsafeSlow(next.value.length)
-      writing = writeWhole(file, own.subarray(0, next.value.copy(own)))
-      writing.catch(() => {})
-    }
-    await writing
-    await sleep(DONE_WITHIN, undefined, { signal: done }).catch(() => {})
-  } catch (error) {
-    // A reader that refuses the bundle closes early; its exit code says why.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
-  } finally {
-    await writing?.catch(() => {})
-    await file.close()
+/** Writes `bundle`, to its end or until SWUpdate reads no further. The next piece is asked for when this one is with the kernel. */
+async function feed(bundle: AsyncIterator<Buffer>, stream: Socket): Promise<void> {
+  for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
+    const piece = next.value
+    const failed = await new Promise(resolve => stream.write(piece, resolve))
+    if (failed) return
   }
+  stream.end()
 }
 
-/** Waits in a thread for the reader, a whole piece at a time: a non-blocking pipe wakes us up for each 64 KiB. */
-async function writeWhole(file: FileHandle, piece: Buffer): Promise<void> {
-  for (let written = 0; written < piece.length; ) written += (await file.write(piece, written)).bytesWritten
-}
+/** unix(7): the longest path of a socket. */
+const SOCKET_PATH = 107
 
-/** Without a thread that waits for a reader which may never come (fifo(7): ENXIO while nobody reads). */
-async function openForWriting(fifo: string, readerGone: AbortSignal): Promise<FileHandle | undefined> {
-  while (!readerGone.aborted) {
-    try {
-      const probe = await open(fifo, constants.O_WRONLY | constants.O_NONBLOCK)
-      try {
-        return await openBlocking(fifo, readerGone)
-      } finally {
-        await probe.close()
-      }
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error
-      await sleep(5)
-    }
-  }
-  return undefined
-}
-
-/** There is a reader; should it go before the second open, somebody else has to read for a moment. */
-async function openBlocking(fifo: string, readerGone: AbortSignal): Promise<FileHandle> {
-  let over = false
-  const rescue = async (): Promise<void> => {
-    for (; !over; await sleep(5)) await (await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK)).close()
-  }
-  readerGone.addEventListener('abort', rescue, { once: true })
-  if (readerGone.aborted) void rescue()
-  try {
-    return await open(fifo, constants.O_WRONLY)
-  } finally {
-    over = true
-    readerGone.removeEventListener('abort', rescue)
-  }
+/** `folder` as SWUpdate, which runs where we do, is to know it. */
+function socketFolder(folder: string): string {
+  return join(folder, CONTROL_SOCKET).length > SOCKET_PATH ? relative('', folder) : folder
 }

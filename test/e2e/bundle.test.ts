@@ -44,7 +44,7 @@ for (const { name, path, details } of cases) {
     const { resultCode, extendedResultCodes, resultDetails } = report.lastInstallResult
     assert.equal(resultCode, 0, resultDetails ?? '')
     assert.match(extendedResultCodes, /^301010[0-9A-F]{2}$/, resultDetails ?? '')
-    assert.match(resultDetails ?? '', /^swupdate failed with exit code \d+: /)
+    assert.match(resultDetails ?? '', /^swupdate failed: /)
     assert.match(resultDetails ?? '', details)
     assert.equal(await pi.power.bootCount(), 1)
     await pi.expectResult(pi.deploy(await rig.system('2.0.0')), { resultCode: 700, version: '2.0.0' })

@@ -24,7 +24,7 @@ before(async () => {
 })
 after(() => rm(dir, { recursive: true }))
 
-/** As the agent runs it on the workbench: from a FIFO, in the device's folder. */
+/** With the device's folder as its own, from a FIFO. */
 async function install(selection: string, { hardware = HARDWARE, args = ['-M', '-m'] } = {}): Promise<void> {
   await runProgram(
     [
