@@ -71,7 +71,11 @@ export async function perform(
     case 'reboot': {
       const counted = { ...some(attempt), reboots: some(attempt).reboots + 1 }
       await journal.write(counted)
-      if (counted.firmware && state.trial === 'pending') await stage(counted.firmware, 'rebooting')
+      if (counted.firmware && state.trial === 'pending') {
+        await stage(counted.firmware, 'rebooting')
+        // Nothing else holds this one: the restart may be quick.
+        await clock.sleep(options.firmware.stage, signal)
+      }
       return reboot()
     }
     case 'restart':

@@ -91,7 +91,8 @@ test('the owner mends it over SSH, and the device connects', async () => {
 /** The deployment fails for this reason, and the device stays on slot a, connected, without a restart. */
 async function refused(bundle: string, version: string, why: RegExp): Promise<void> {
   const from = machine().now
-  const since = await shell('date +%s')
+  // journalctl knows whole seconds, and the bundle before may have taken less.
+  const since = await shell('sleep 1; date +%s')
   const report = await fleet.ended(fleet.deploy(await fleet.import(bundle, version)))
   const { resultCode, extendedResultCodes, resultDetails = '' } = report.lastInstallResult ?? {}
   console.log(`# ${extendedResultCodes}: ${resultDetails}`)
