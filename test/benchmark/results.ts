@@ -53,9 +53,9 @@ server's authority in a list of its own (mount namespace), since its downloader 
 |---|---|---|---|---|
 ${rows.join('\n')}
 
-Ratios are agent by other. \`swupdate -d\` takes from the network what nobody has checked; whatever stands between network and
-SWUpdate is one process more on the same cores, which the content server shares. \`installVsPipe\` is against the least of that
-kind: curl and a FIFO, without a gate.
+Ratios are agent by other. \`swupdate -d\` takes from the network what nobody has checked; the agent computes the SHA-256 of the
+whole file besides SWUpdate's own, on the same cores, which the content server shares. \`installVsPipe\` is against curl and a
+FIFO, without a gate.
 
 | figure | value | goal | |
 |---|---|---|---|
