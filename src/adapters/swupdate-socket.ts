@@ -15,6 +15,8 @@ const HEADER = 8
 const LONG = 16_384
 /** Milliseconds from the start of the program until it listens: on a slow card with much to do. */
 const LISTENS_WITHIN = 60_000
+/** Milliseconds for an answer: it has a thread of its own for them, which no installation holds up. */
+const ANSWERS_WITHIN = 60_000
 /** Milliseconds, while the bundle is written, and then. */
 const LOOK_EVERY = 250
 const LOOK_EVERY_WHEN_WRITTEN = 20
@@ -22,17 +24,19 @@ const LOOK_EVERY_WHEN_WRITTEN = 20
 /**
  * The control socket of a SWUpdate that was started for one installation, as `swupdate-client` uses it (network_ipc.h of
  * libswupdate). The bundle goes to the installer itself; with `swupdate -i` a thread of SWUpdate's own reads it first and
- * hands it over 16 KiB at a time, which makes the whole installation a third longer.
+ * hands it over 16 KiB at a time: 2.8 s instead of 1.9 s for 1 GiB from a file.
  */
 export class ControlSocket {
   readonly #path: string
   readonly #gone: AbortSignal
+  readonly #patience: number
   #silent = false
 
-  /** `gone`: aborted when the program has ended. */
-  constructor(path: string, gone: AbortSignal) {
+  /** `gone`: aborted when the program has ended. `patience`: milliseconds for an answer. */
+  constructor(path: string, gone: AbortSignal, patience = ANSWERS_WITHIN) {
     this.#path = path
     this.#gone = gone
+    this.#patience = patience
   }
 
   /** It did not answer the last time. */
@@ -53,7 +57,7 @@ export class ControlSocket {
         socket.destroy()
         if (!stream) throw new AgentError('SWUPDATE_FAILED', 'swupdate does not take the bundle')
       }
-      // Before 2023 it forgets a request that comes before its installer waits for one.
+      // SWUpdate 2022.12 forgets a request that comes before its installer waits for one.
       for (let look = 0; look < 10; look++) {
         if ((await this.#status()).current !== STATUS.idle) return stream
         await sleep(10)
@@ -119,8 +123,10 @@ export class ControlSocket {
       socket.on('error', error => resolve(error.message))
       socket.on('close', () => resolve('it closed the connection'))
       socket.on('data', resolve)
+      socket.setTimeout(this.#patience, () => resolve(`nothing within ${this.#patience / 1000} s`))
       socket.write(request)
     })
+    socket.setTimeout(0)
     this.#silent = typeof answer === 'string'
     if (typeof answer !== 'string' && answer.length > HEADER + 12 && answer.readInt32LE(0) === MAGIC) {
       return { socket, answer }

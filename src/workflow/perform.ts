@@ -59,11 +59,13 @@ export async function perform(
       return
     }
     case 'activate': {
+      const { firmware, failedBefore: known = [], ...rest } = some(attempt)
       const failedBefore = await failedUnits()
-      const { firmware, ...rest } = { ...some(attempt), ...(failedBefore.length > 0 ? { failedBefore } : {}) }
       const applying = firmware && { ...firmware, startedApplyingImage: firmware.startedApplyingImage ?? time() }
-      if (failedBefore.length > 0 || (firmware && !firmware.startedApplyingImage)) {
-        await journal.write({ ...rest, ...(applying ? { firmware: applying } : {}) })
+      // Before the boot state changes: after a power cut it may be the new system that wants to read it.
+      if (failedBefore.join() !== known.join() || (firmware && !firmware.startedApplyingImage)) {
+        const noted = failedBefore.length > 0 ? { failedBefore } : {}
+        await journal.write({ ...rest, ...noted, ...(applying ? { firmware: applying } : {}) })
       }
       if (applying) await stage(applying, 'applying')
       return boot.tryNext(step.slot, signal)

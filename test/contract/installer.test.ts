@@ -141,9 +141,23 @@ test('a SWUpdate that does not start is named so', async () => {
   process.env.PATH = ''
   try {
     const install = swupdate().install(asBundle(pieces(good)), 'b', never)
-    await assert.rejects(install, { message: /is not installed|ENOENT/ })
+    await assert.rejects(install, { code: 'SWUPDATE_FAILED', message: /^swupdate is not installed/ })
   } finally {
     process.env.PATH = path
+  }
+})
+
+test('a folder whose name is too long for a socket does as well', async () => {
+  await emptySlot()
+  const before = process.env.TMPDIR
+  process.env.TMPDIR = join(dir, 'x'.repeat(75))
+  try {
+    await mkdir(process.env.TMPDIR)
+    await swupdate().install(asBundle(pieces(good)), 'b', never)
+    assert.equal(await slotVersion(dir, 'b'), '2.0.0')
+  } finally {
+    if (before === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = before
   }
 })
 

@@ -18,6 +18,8 @@ interface Program {
   last: number
   messages: string[]
   bytes: number
+  /** Takes what is sent, and says nothing. */
+  stuck: boolean
   /** The answer to the n-th request to install, from 0: 1 ACK, 2 NACK. */
   install(nth: number): number
   readonly connections: Socket[]
@@ -27,7 +29,7 @@ async function program(t: TestContext, change: Partial<Program> = {}): Promise<{
   const folder = await mkdtemp(join(dir, 'run-'))
   const path = join(folder, CONTROL_SOCKET)
   const it: Program = {
-    ...{ current: 0, last: 0, messages: [], bytes: 0, connections: [] },
+    ...{ current: 0, last: 0, messages: [], bytes: 0, stuck: false, connections: [] },
     install: () => {
       it.current = 2
       return 1
@@ -39,6 +41,7 @@ async function program(t: TestContext, change: Partial<Program> = {}): Promise<{
     it.connections.push(connection)
     connection.on('error', () => {})
     connection.once('data', request => {
+      if (it.stuck) return
       // One that is too short is dropped; of a longer one the rest stays unread.
       if (request.length < SIZE || request.readInt32LE(0) !== 0x14052001) return connection.destroy()
       const answer = Buffer.alloc(SIZE)
@@ -102,32 +105,34 @@ test('scripts that run after a failure are waited for', async t => {
   assert.equal(await installed, false)
 })
 
-test('a request that is forgotten is made again, and the last one counts', async t => {
-  const { path, it } = await program(t, {
-    install: nth => {
-      if (nth > 0) it.current = 2
-      return 1
-    },
-  })
-  const stream = await new ControlSocket(path, never).install()
-  stream.write('x')
-  while (it.bytes === 0) await sleep(5)
-  assert.equal(stream.destroyed, false)
+test('one that gets stuck is given up, not waited for', async t => {
+  const { path, it } = await program(t)
+  const control = new ControlSocket(path, never, 100)
+  const stream = await control.install()
+  const closed = new Promise(resolve => stream.once('close', resolve))
+  it.stuck = true
+  await assert.rejects(control.installed(stream), { code: 'SWUPDATE_FAILED', message: /nothing within 0\.1 s$/ })
+  await closed
 })
 
-test('a request that was only slow is not spoilt by the next one', async t => {
-  const { path, it } = await program(t, {
-    install: nth => {
-      if (nth === 0) return 1
-      it.current = 2
-      return 2
-    },
+for (const [name, second] of [
+  ['a request that is forgotten is made again, and the last one counts', 1],
+  ['a request that was only slow is not spoilt by the next one', 2],
+] as const) {
+  test(name, async t => {
+    const { path, it } = await program(t, {
+      install: nth => {
+        if (nth === 0) return 1
+        it.current = 2
+        return second
+      },
+    })
+    const stream = await new ControlSocket(path, never).install()
+    stream.write('x')
+    while (it.bytes === 0) await sleep(5)
+    assert.equal(stream.destroyed, false)
   })
-  const stream = await new ControlSocket(path, never).install()
-  stream.write('x')
-  while (it.bytes === 0) await sleep(5)
-  assert.equal(stream.destroyed, false)
-})
+}
 
 test('one that takes no bundle, or is over, is an error and no silence', async t => {
   const { path } = await program(t, { install: () => 2 })

@@ -219,6 +219,28 @@ test('units that cannot be listed before the restart cost nothing', async () => 
   assert.equal(device.system.version, '2.0.0')
 })
 
+test('units that failed before are known in the trial, whatever is cut or fails on the way there', async () => {
+  const ailing = { ...V2, failedUnits: ['modem.service'] }
+  const run = async (disturbances: readonly Disturbance[]) => {
+    const device = new FakeDevice(disturbances)
+    device.slots.a = { version: '1.0.0', failedUnits: ['modem.service'] }
+    device.order(deploy(ailing))
+    await device.runUntil(reportedOn(device, 'W1', 700, 0))
+    sound(device)
+    return device
+  }
+  const undisturbed = await run([])
+  assert.ok(undisturbed.effects.length > effects.length)
+  for (const at of undisturbed.effects.keys()) {
+    for (const how of ['cutBefore', 'cutAfter', 'killed'] as const) {
+      assert.equal((await run([{ at, how }])).system.version, '2.0.0', `${how} ${at} ${undisturbed.effects[at]}`)
+    }
+    const device = await run([{ at, how: 'error' }])
+    const failed = device.status.lastInstallResult?.resultCode !== 700
+    assert.equal(device.system.version, failed ? '1.0.0' : '2.0.0')
+  }
+})
+
 test('only a unit that had not failed in the old system is held against the new one', async () => {
   for (const [failedUnits, version] of [
     [['modem.service'], '2.0.0'],
