@@ -74,6 +74,7 @@ export async function portsOf(config: Config, log: Log, time: TimeFloor): Promis
         hardware: swupdate.hardware,
         selection: { a: slots.a?.selection ?? 'stable,a', b: slots.b?.selection ?? 'stable,b' },
         device,
+        compare: slots.compareBeforeWrite,
       },
       log,
     ),

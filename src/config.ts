@@ -46,7 +46,10 @@ export const leds = section({
 })
 
 const piAdu = section({
-  slots: v.exactOptional(section({ a: v.exactOptional(slot), b: v.exactOptional(slot) }), {}),
+  slots: v.exactOptional(
+    section({ a: v.exactOptional(slot), b: v.exactOptional(slot), compareBeforeWrite: v.exactOptional(flag) }),
+    {},
+  ),
   versionFile: v.exactOptional(path, '/etc/adu-version'),
   kernelCommandLine: v.exactOptional(path, '/proc/cmdline'),
   bootState: v.exactOptional(

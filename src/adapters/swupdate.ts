@@ -9,6 +9,7 @@ import type { Installer, Log } from '../ports.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
 import { openSlot, preflight, syncSlot } from './slot-device.ts'
+import { comparingInlet, directInlet, type Inlet, type InletOptions } from './slot-inlet.ts'
 import { CONTROL_SOCKET, ControlSocket } from './swupdate-socket.ts'
 
 export interface SwupdateOptions {
@@ -20,6 +21,8 @@ export interface SwupdateOptions {
   readonly selection: Readonly<Record<SlotName, string>>
   /** Block device or file of each slot; may be missing on a board that names its slots otherwise. */
   readonly device: Readonly<Record<SlotName, string>>
+  /** Whether what a slot holds already is left alone; unless told, where it is a block device. */
+  readonly compare: boolean | undefined
 }
 
 /** Milliseconds. */
@@ -48,15 +51,23 @@ export class Swupdate implements Installer {
     const device = this.#options.device[into]
     const rest = startedEarly(preflight(bundle, device))
     let slot: FileHandle | undefined
+    let inlet: Inlet | undefined
     try {
       slot = await openSlot(device)
-      await this.#stream(rest, { folder, into, lowest }, signal)
+      inlet = await this.#inlet({ folder, slot: into, device }, slot, signal)
+      await this.#stream(rest, inlet, { folder, into, lowest }, signal)
       await this.#sync(into, slot, signal)
     } finally {
       await rest.return?.()
+      await inlet?.end().catch(() => {})
       await slot?.close()
       await rm(folder, { recursive: true, force: true })
     }
+  }
+
+  async #inlet(options: InletOptions, slot: FileHandle | undefined, signal: AbortSignal): Promise<Inlet> {
+    const compare = slot && (this.#options.compare ?? (await slot.stat()).isBlockDevice())
+    return compare ? comparingInlet(options, this.#log, signal) : directInlet(options)
   }
 
   #arguments(into: SlotName, lowest: string | undefined): string[] {
@@ -70,17 +81,19 @@ export class Swupdate implements Installer {
 
   async #stream(
     rest: AsyncIterator<Buffer>,
+    inlet: Inlet,
     { folder, into, lowest }: { folder: string; into: SlotName; lowest: string | undefined },
     signal: AbortSignal,
   ) {
     const args = this.#arguments(into, lowest)
-    const own = socketFolder(folder)
     const execa = await loadExeca()
     const child = execa('swupdate', args, {
       ...EXEC,
       // What systemd tells the agent is not for SWUpdate.
-      env: { ...EXEC.env, TMPDIR: own, RUNTIME_DIRECTORY: own, NOTIFY_SOCKET: undefined },
-      cancelSignal: signal,
+      env: { ...EXEC.env, TMPDIR: '.', RUNTIME_DIRECTORY: '.', NOTIFY_SOCKET: undefined },
+      // Bundles name the slot relative to it.
+      cwd: folder,
+      cancelSignal: AbortSignal.any([signal, inlet.failed]),
       // A process group of its own, see `endGroup`.
       detached: true,
       stdin: 'ignore',
@@ -92,7 +105,7 @@ export class Swupdate implements Installer {
     const errors: string[] = []
     const lines = this.#readLines(child.iterable({ from: 'all' }), errors)
     const result = child.finally(() => gone.abort())
-    const control = new ControlSocket(join(own, CONTROL_SOCKET), gone.signal)
+    const control = new ControlSocket(join(socketFolder(folder), CONTROL_SOCKET), gone.signal)
     let refused = false
     let failed: { why: unknown } | undefined
     try {
@@ -115,6 +128,7 @@ export class Swupdate implements Installer {
     const end = await result
     await lines
     signal.throwIfAborted()
+    await inlet.end()
     // Its reason comes first: it may have refused long before the network failed.
     if (refused || itself) {
       const hint = await expiry(this.#options.certificate)
@@ -218,7 +232,7 @@ async function feed(bundle: AsyncIterator<Buffer>, stream: Socket): Promise<void
 /** unix(7): the longest path of a socket. */
 const SOCKET_PATH = 107
 
-/** `folder` as SWUpdate, which runs where we do, is to know it. */
+/** `folder` as a socket in it can be reached. */
 function socketFolder(folder: string): string {
   return join(folder, CONTROL_SOCKET).length > SOCKET_PATH ? relative('', folder) : folder
 }

@@ -27,8 +27,8 @@ const SCRIPTS: Record<Contender, string> = {
 const MEASURED = `
 set -eu
 cd "$WORK"
-mkdir slots
-ln -s "$SLOT" slots/b.img
+mkdir pi-adu
+ln -s "$SLOT" pi-adu/b
 BEGIN=$EPOCHREALTIME
 { $SCRIPT } > log 2>&1
 sync "$SLOT"

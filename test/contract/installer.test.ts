@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { exec } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, suite } from 'node:test'
+import { promisify } from 'node:util'
 import { Swupdate } from '../../src/adapters/swupdate.ts'
+import { createBundle } from '../../src/operator/bundle/create.ts'
+import { measured, packBundle } from '../../src/operator/bundle/pack.ts'
+import { writeSwDescription } from '../../src/operator/bundle/sw-description.ts'
 import type { Bundle, Installer } from '../../src/ports.ts'
 import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { slotVersion } from '../bench/workbench/device-folder.ts'
@@ -68,9 +73,9 @@ function contract(name: string, subject: () => Promise<Subject>): void {
 
 const dir = await mkdtemp(join(tmpdir(), 'installer-'))
 after(() => rm(dir, { recursive: true }))
-// The workbench's bundles name the slot relative to the folder that SWUpdate runs in.
-process.chdir(dir)
 process.env.PATH += ':/usr/sbin:/sbin'
+// From here the longest name of a folder is short enough for a socket.
+process.chdir(dir)
 await mkdir('slots')
 const slot = join(dir, 'slots/b.img')
 const signer = await openBundleSigner(join(dir, 'keys'))
@@ -78,13 +83,14 @@ const lines: string[] = []
 const note = (event: string, fields?: object): void => void lines.push(`${event} ${JSON.stringify(fields)}`)
 const log = { debug: note, info: note, warn: note, error: note }
 
-const swupdate = (certificate = signer.certificate): Installer =>
+const swupdate = ({ certificate = signer.certificate, compare = true, device = slot } = {}): Installer =>
   new Swupdate(
     {
       certificate,
       hardware: HARDWARE,
       selection: { a: 'stable,a', b: 'stable,b' },
-      device: { a: join(dir, 'slots/a.img'), b: slot },
+      device: { a: join(dir, 'slots/a.img'), b: device },
+      compare,
     },
     log,
   )
@@ -105,15 +111,17 @@ contract('the fake', async () => {
   return { installer, bundle, version }
 })
 
-contract('swupdate', async () => {
-  await emptySlot()
-  return { installer: swupdate(), bundle: good, version: () => slotVersion(dir, 'b') }
-})
+for (const compare of [true, false]) {
+  contract(compare ? 'swupdate, compared before it is written' : 'swupdate', async () => {
+    await emptySlot()
+    return { installer: swupdate({ compare }), bundle: good, version: () => slotVersion(dir, 'b') }
+  })
+}
 
 test('a bundle that somebody else signed is refused, with the reason', async () => {
   await emptySlot()
   const other = await openBundleSigner(join(dir, 'keys'), 'other')
-  const install = swupdate(other.certificate).install(asBundle(pieces(good)), 'b', never)
+  const install = swupdate({ certificate: other.certificate }).install(asBundle(pieces(good)), 'b', never)
   await assert.rejects(install, {
     code: 'SWUPDATE_FAILED',
     message: /swupdate failed: .*[Ss]ignature/,
@@ -140,7 +148,7 @@ test('a SWUpdate that does not start is named so', async () => {
   const path = process.env.PATH
   process.env.PATH = ''
   try {
-    const install = swupdate().install(asBundle(pieces(good)), 'b', never)
+    const install = swupdate({ compare: false }).install(asBundle(pieces(good)), 'b', never)
     await assert.rejects(install, { code: 'SWUPDATE_FAILED', message: /^swupdate is not installed/ })
   } finally {
     process.env.PATH = path
@@ -177,6 +185,60 @@ test('a slot that is too small is not touched', async () => {
   await emptySlot(SLOT_BYTES - 512)
   await assert.rejects(swupdate().install(asBundle(pieces(good)), 'b', never), { code: 'SPACE' })
   assert.ok((await readFile(slot)).equals(Buffer.alloc(SLOT_BYTES - 512)))
+})
+
+/** What the last installation wrote and left alone, in bytes. */
+function compared(): unknown {
+  const line = lines.findLast(each => each.startsWith('slot.compared '))
+  return line && JSON.parse(line.slice('slot.compared '.length))
+}
+
+test('what the slot holds already is not written again', async () => {
+  await emptySlot()
+  await swupdate().install(asBundle(pieces(good)), 'b', never)
+  const image = await readFile(slot)
+  await swupdate().install(asBundle(pieces(good)), 'b', never)
+  assert.deepEqual(compared(), { slot: 'b', written: 0, kept: image.length })
+  // The first and the last byte of a block, and one somewhere.
+  const spoiled = Buffer.from(image)
+  for (const at of [0, 4095, image.length / 2]) spoiled[at] = (spoiled[at] ?? 0) ^ 1
+  await writeFile(slot, spoiled)
+  await swupdate().install(asBundle(pieces(good)), 'b', never)
+  assert.deepEqual(compared(), { slot: 'b', written: 2 * 4096, kept: image.length - 2 * 4096 })
+  assert.ok((await readFile(slot)).equals(image))
+})
+
+test('a bundle that names the device itself is written by SWUpdate', async () => {
+  await emptySlot()
+  const path = join(dir, 'direct.swu')
+  await writeFile('image', (await readFile(slot)).fill(7))
+  const slots = { b: { image: 'image', device: slot } }
+  await createBundle(path, { version: '2.0.0', hardware: ['1.0'], slots }, signer)
+  lines.length = 0
+  await swupdate().install(asBundle(pieces(await readFile(path))), 'b', never)
+  assert.ok((await readFile(slot)).equals(await readFile('image')))
+  assert.equal(compared(), undefined)
+})
+
+test('a bundle with two images for one slot is refused', async () => {
+  await emptySlot()
+  await writeFile('one', Buffer.alloc(3_000_000, 1))
+  const image = await measured('one', 'one')
+  const entry = { fileName: 'one', sha256: image.sha256, device: 'pi-adu/b' }
+  const two = writeSwDescription({ version: '2.0.0', hardware: ['1.0'], slots: { b: [entry, entry] } })
+  await packBundle('two.swu', two, [image], signer)
+  const install = swupdate().install(asBundle(pieces(await readFile('two.swu'))), 'b', never)
+  await assert.rejects(install, { code: 'SWUPDATE_FAILED' })
+})
+
+test('a slot that takes no more ends the installation, with its reason', { timeout: 30_000 }, async () => {
+  // From a pipe zstd does not know the size, and so neither does who looks at the bundle's first bytes.
+  await promisify(exec)('head -c 50000000 /dev/urandom | zstd -q > endless.zst')
+  const slots = { b: { image: 'endless.zst', device: 'pi-adu/b' } }
+  await createBundle('endless.swu', { version: '2.0.0', hardware: ['1.0'], slots }, signer)
+  const bundle = await readFile('endless.swu')
+  const install = swupdate({ device: '/dev/full' }).install(asBundle(pieces(bundle)), 'b', never)
+  await assert.rejects(install, { code: 'SLOT', message: /\/dev\/full cannot be written: ENOSPC/ })
 })
 
 test('what SWUpdate says is in the log', () => {

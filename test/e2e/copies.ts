@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DeviceFolder } from '../bench/workbench/device-folder.ts'
@@ -58,8 +58,11 @@ async function open(folder: DeviceFolder): Promise<string[]> {
   const files: string[] = []
   for (const { pid } of power ? marked(power.mark) : []) {
     for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
-      const it = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)
-      if (it?.isFile() && it.size >= LARGE && !slots.includes(it.ino)) files.push(`open file ${it.ino} of ${pid}`)
+      const path = `/proc/${pid}/fd/${fd}`
+      const [it, name] = await Promise.all([stat(path), readlink(path)]).catch(() => [])
+      // A program that starts has its libraries open.
+      if (!it?.isFile() || name?.startsWith('/usr/')) continue
+      if (it.size >= LARGE && !slots.includes(it.ino)) files.push(`open file ${name} of ${pid}`)
     }
   }
   return files

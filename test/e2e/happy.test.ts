@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { repositoryRoot } from '../../image/build/repository.ts'
+import { SLOT_BYTES } from '../bench/workbench/image.ts'
 import { watchForCopies } from './copies.ts'
 import { startRig } from './rig.ts'
 
@@ -199,3 +200,11 @@ rig.test('ten deployments in a row, to and fro', {}, async pi => {
 function urlOf(file: { readonly fileId: string; readonly fileName: string }): string {
   return rig.bench.content.url(`${file.fileId}/${file.fileName}`)
 }
+
+rig.test('what the other slot holds already is not written again', { b: { version: '2.0.0' } }, async pi => {
+  const id = pi.deploy(two)
+  await pi.expectResult(id, { resultCode: 700, version: '2.0.0' })
+  const [compared] = await pi.log.lines('slot.compared')
+  assert.equal(compared?.written, 0)
+  assert.equal(compared?.kept, SLOT_BYTES)
+})

@@ -13,13 +13,13 @@ let dir: string
 let device: string
 let signer: BundleSigner
 const bundle = () => join(dir, 'update.swu')
-const slot = (name: string) => join(device, `slots/${name}.img`)
+const slot = (name: string) => join(device, `pi-adu/${name}`)
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'bundle-'))
   device = join(dir, 'device')
   signer = await openBundleSigner(join(dir, 'state'))
-  for (const name of ['slots', 'tmp', 'boot']) await mkdir(join(device, name), { recursive: true })
+  for (const name of ['pi-adu', 'tmp', 'boot']) await mkdir(join(device, name), { recursive: true })
   for (const name of ['a', 'b']) await writeFile(slot(name), '').then(() => truncate(slot(name), 4 << 20))
 })
 after(() => rm(dir, { recursive: true }))

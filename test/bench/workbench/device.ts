@@ -55,7 +55,8 @@ function configuration(folder: DeviceFolder, description: DeviceDescription): ob
   const section: Record<string, object | string> = {
     versionFile: `${folder.root}/etc/adu-version`,
     kernelCommandLine: folder.commandLine,
-    slots: { a: { device: folder.slots.a }, b: { device: folder.slots.b } },
+    // As on a card, which a file is not taken for.
+    slots: { a: { device: folder.slots.a }, b: { device: folder.slots.b }, compareBeforeWrite: true },
     bootState: { fwEnvConfig: folder.fwEnvConfig, tries },
     swupdate: { certificate: description.bundleCertificate, hardware: HARDWARE },
     health: {

@@ -31,8 +31,7 @@ export async function buildBundle(path: string, description: BundleDescription, 
     const packed = description.zstd === undefined ? {} : { zstd: description.zstd }
     const image = join(dir, IMAGE)
     await buildImage(image, tree, description.imageBytes)
-    // SWUpdate runs in the device's folder.
-    const sources = slots.map(slot => [slot, { image, device: `slots/${slot}.img` }])
+    const sources = slots.map(slot => [slot, { image, device: `pi-adu/${slot}` }])
     const revision = hardware.split(':')[1] ?? hardware
     await createBundle(
       path,
