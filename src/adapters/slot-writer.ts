@@ -3,8 +3,8 @@ import type { FileHandle } from 'node:fs/promises'
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { Comparing } from '../domain/comparing.ts'
 
-/** In bytes: of one read from the slot, and of one write at most. */
-const PIECE = 1 << 20
+/** In bytes: no piece of an image is longer. */
+export const PIECE = 1 << 19
 /** In bytes: what is compared, and left alone when it is the same. Of file systems and of cards' own pages. */
 const BLOCK = 4096
 
@@ -19,8 +19,8 @@ export type SlotFile = Pick<FileHandle, 'read' | 'write'>
 
 /**
  * Writes an image from its first byte on, and leaves alone what `slot` holds already. What cannot be read is written: a card
- * that gives a sector back no more may well take it anew; `onUnreadable` is told of the first. A piece of the image is good
- * until the next is asked for. Errors: as `slot.write`.
+ * that gives a sector back no more may well take it anew; `onUnreadable` is told of the first. A piece of the image, of
+ * `PIECE` bytes at most, is good until the next is asked for. Errors: as `slot.write`.
  */
 export async function writeChanges(
   image: AsyncIterable<Buffer>,

@@ -29,6 +29,8 @@ export interface AgentOptions {
   /** The program; the built one of this repository unless told. */
   readonly program: string
   readonly nodeArguments?: readonly string[]
+  /** What is called instead, with the rest as its arguments; becomes the agent. */
+  readonly call?: readonly string[]
 }
 
 /** Forgets earlier attempts, as after a flash. */
@@ -39,10 +41,11 @@ export async function forget({ device }: Rig): Promise<void> {
 
 export async function startAgent(
   { device }: Rig,
-  { program, nodeArguments = [] }: AgentOptions,
+  { program, nodeArguments = [], call = [] }: AgentOptions,
 ): Promise<RunningAgent> {
   const begun = Date.now()
-  const child = spawn(process.execPath, [...nodeArguments, program, 'run', '--config', device.config], {
+  const argv = [...call, process.execPath, ...nodeArguments, program, 'run', '--config', device.config]
+  const child = spawn(argv[0]!, argv.slice(1), {
     cwd: device.dir,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', TMPDIR: device.temporary },

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import type { InstallFigures } from './agent-run.ts'
+import type { Alike } from './alike.ts'
 import type { Contender } from './contenders.ts'
 import type { Distance, Race } from './distance.ts'
 import { median, rounded } from './statistics.ts'
@@ -19,12 +20,13 @@ export interface Measurements {
   readonly connectionCuts: number
   readonly throttled: number
   readonly distance?: Distance
+  readonly alike?: readonly Alike[]
   readonly notes: readonly string[]
 }
 
 /** The one object of `--json`. Ratios are agent by other: below 1 the agent is better. */
 export function figuresOf(measured: Measurements) {
-  const { installs, imageBytes, startMs, distance } = measured
+  const { installs, imageBytes, startMs, distance, alike } = measured
   const of = (runner: Runner, what: (run: InstallFigures) => number): number => median(installs[runner].map(what))
   const versus = (runner: Runner): number => rounded(of('agent', run => run.ms) / of(runner, run => run.ms))
   return {
@@ -43,6 +45,12 @@ export function figuresOf(measured: Measurements) {
     rssPeakSmallMB: rounded(median(measured.smallPeakMB)),
     cpuVsSwupdate: rounded(of('agent', run => run.cpuSeconds) / of('swupdate', run => run.cpuSeconds)),
     startVsBareSdk: rounded(median(startMs.agent) / median(startMs.bare)),
+    comparedVsUnseen:
+      alike?.map(each => ({
+        share: each.share,
+        seconds: rounded(median(each.compared) / median(each.unseen)),
+        writtenPerImageByte: each.writtenPerImageByte,
+      })) ?? null,
     runs: measured,
     machine: machine(),
   }

@@ -1,8 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { contentPath } from '../bench/authoring/files.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
 import { type AgentOptions, forget, installWithAgent, startAgent } from './agent-run.ts'
 import { DEVICE, type Payload, type Rig } from './rig.ts'
+import { withSettings } from './settings.ts'
 
 /** Bytes that the server gave for each byte of the file, when it ends the connection so many times at random places. */
 export async function fetchedOverBadWire(rig: Rig, payload: Payload, options: AgentOptions, cuts: number) {
@@ -32,16 +32,8 @@ export async function fetchedOverBadWire(rig: Rig, payload: Payload, options: Ag
 
 /** Of `bytesPerSecond`, what an installation that is held to it makes use of. */
 export async function throttledShare(rig: Rig, payload: Payload, options: AgentOptions, bytesPerSecond: number) {
-  const { config } = rig.device
-  const text = await readFile(config, 'utf8')
-  const { piAdu, ...rest } = JSON.parse(text)
-  const slow = { ...rest, piAdu: { ...piAdu, content: { ...piAdu?.content, maxBytesPerSecond: bytesPerSecond } } }
-  await writeFile(config, JSON.stringify(slow))
-  try {
-    await rig.freshSlot(payload.imageBytes)
-    const { ms } = await installWithAgent(rig, payload, options)
-    return Number((payload.bytes / (ms / 1000) / bytesPerSecond).toFixed(3))
-  } finally {
-    await writeFile(config, text)
-  }
+  await rig.freshSlot(payload.imageBytes)
+  const content = { maxBytesPerSecond: bytesPerSecond }
+  const { ms } = await withSettings(rig, { content }, () => installWithAgent(rig, payload, options))
+  return Number((payload.bytes / (ms / 1000) / bytesPerSecond).toFixed(3))
 }

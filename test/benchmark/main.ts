@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { buildAgent, PROGRAM } from '../../image/build/agent-bundle.ts'
 import { repositoryRoot } from '../../image/build/repository.ts'
 import { type AgentOptions, forget, type InstallFigures, installWithAgent, startAgent } from './agent-run.ts'
+import { ontoACard } from './alike.ts'
 import { installWith } from './contenders.ts'
 import { fetchedWithCuts } from './cuts.ts'
 import { atADistance, WIRES } from './distance.ts'
@@ -85,6 +86,12 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
   const connectionCuts = await fetchedOverBadWire(rig, small, agent, 20)
   const throttled = await throttledShare(rig, small, agent, 16 << 20)
   notes.push('20 connections cut, and held to 16 MiB/s: 64 MiB.')
+  const alike = await ontoACard(rig, await rig.payload(values.quick ? 32 : 128), agent, Math.min(rounds, 3)).catch(
+    error => {
+      notes.push(`Not onto a card: ${error.message}`)
+      return undefined
+    },
+  )
   const payload = values.quick ? small : await rig.payload(1024)
   const cut = values.quick ? {} : { fetchedWithCuts: await fetchedWithCuts(rig, payload, agent, 10) }
   const installs = await race(rig, payload, agent, rounds)
@@ -97,6 +104,7 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
     connectionCuts,
     throttled,
     ...(distance && { distance }),
+    ...(alike && { alike }),
     ...cut,
     notes,
   }

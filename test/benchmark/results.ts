@@ -1,4 +1,5 @@
 import type { InstallFigures } from './agent-run.ts'
+import { CARD } from './card.ts'
 import { CONTENDERS } from './contenders.ts'
 import type { Figures, Runner } from './figures.ts'
 import { median } from './statistics.ts'
@@ -60,7 +61,27 @@ FIFO, without a gate.
 | figure | value | goal | |
 |---|---|---|---|
 ${goals.join('\n')}
-${runs.notes.map(line => `\n${line}\n`).join('')}`
+${onACard(figures)}${runs.notes.map(line => `\n${line}\n`).join('')}`
+}
+
+/** What it is worth to look first. */
+function onACard({ runs: { alike } }: Figures): string {
+  if (!alike) return ''
+  const rows = alike.map(({ share, compared, unseen, writtenPerImageByte }) => {
+    const [on, off] = [median(compared), median(unseen)]
+    const ratio = (on / off).toFixed(2)
+    return `| ${Math.round(share * 100)} % | ${off.toFixed(2)} | ${on.toFixed(2)} | ${ratio} | ${writtenPerImageByte} |`
+  })
+  return `
+## Compare before write
+
+Onto a block device that is as slow as a card (${CARD}), which holds so much of the new image already. Of two builds of
+this repository's image 90 to 99 % are alike when only the agent has changed, and 22 % when Debian's packages have.
+
+| alike | seconds, written unseen | seconds, compared | compared by unseen | bytes written per image byte, compared |
+|---|---|---|---|---|
+${rows.join('\n')}
+`
 }
 
 /** For the terminal. */
@@ -70,5 +91,10 @@ export function summary(figures: Figures): string {
     const mark = value === null ? ' ' : met(value) ? '✓' : '✗'
     return `${mark} ${name.padEnd(38)} ${String(value ?? 'not measured').padStart(8)}  ${goal}`
   })
-  return [...lines, ...figures.runs.notes].join('\n')
+  const card = figures.comparedVsUnseen ?? []
+  const looks = card.map(
+    ({ share, seconds, writtenPerImageByte }) =>
+      `  onto a card, ${Math.round(share * 100)} % alike: ${seconds} of the time, ${writtenPerImageByte} bytes written per image byte`,
+  )
+  return [...lines, ...looks, ...figures.runs.notes].join('\n')
 }

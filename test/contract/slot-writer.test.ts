@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fromFifo, type SlotFile, writeChanges } from '../../src/adapters/slot-writer.ts'
+import { fromFifo, PIECE, type SlotFile, writeChanges } from '../../src/adapters/slot-writer.ts'
 import { Comparing } from '../../src/domain/comparing.ts'
 import { runProgram } from '../bench/workbench/program.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
@@ -44,10 +44,10 @@ suite('writeChanges', () => {
   const write = (image: Buffer) => writeChanges(pieces(image), slot, error => unreadable.push(error))
 
   async function* pieces(image: Buffer): AsyncGenerator<Buffer> {
-    for (let at = 0; at < image.length; at += MIB) yield image.subarray(at, at + MIB)
+    for (let at = 0; at < image.length; at += PIECE) yield image.subarray(at, at + PIECE)
   }
 
-  for (const length of [0, 1, 4095, 4096, 4097, MIB - 1, MIB, MIB + 1, 5 * MIB + 12_345]) {
+  for (const length of [0, 1, 4095, 4096, 4097, PIECE - 1, PIECE, PIECE + 1, 5 * MIB + 12_345]) {
     test(`${length} bytes that are there already, that are not, and that are in part`, async () => {
       const image = randomBytes(length)
       await holding(image)
@@ -71,13 +71,13 @@ suite('writeChanges', () => {
   test('only the blocks that differ are written, each run at once', async () => {
     const image = randomBytes(3 * MIB)
     const before = Buffer.from(image)
-    for (const block of [0, 1, 2, 9, 256, 767]) before[block * 4096 + 77]! ^= 1
+    for (const block of [0, 1, 2, 9, 128, 767]) before[block * 4096 + 77]! ^= 1
     await holding(before)
     assert.deepEqual(await write(image), { written: 6 * 4096, kept: 3 * MIB - 6 * 4096 })
     const expected = [
       { at: 0, length: 3 * 4096 },
       { at: 9 * 4096, length: 4096 },
-      { at: MIB, length: 4096 },
+      { at: PIECE, length: 4096 },
       { at: 767 * 4096, length: 4096 },
     ]
     assert.deepEqual(writes, expected)
@@ -144,7 +144,7 @@ suite('fromFifo', () => {
   async function read(pause = 0): Promise<Buffer> {
     const all: Buffer[] = []
     for await (const piece of fromFifo(fifo)) {
-      assert.ok(piece.length <= MIB)
+      assert.ok(piece.length <= PIECE)
       // Still the same after a while.
       const copy = Buffer.from(piece)
       if (pause > 0) await sleep(pause)
@@ -155,7 +155,7 @@ suite('fromFifo', () => {
   }
 
   test('all bytes, in order, whoever is the slower', async () => {
-    for (const length of [1, MIB - 1, MIB, MIB + 1, 9 * MIB + 5]) {
+    for (const length of [1, PIECE - 1, PIECE, PIECE + 1, 9 * MIB + 5]) {
       const bytes = randomBytes(length)
       const fast = read()
       createWriteStream(fifo).end(bytes)
@@ -199,7 +199,7 @@ suite('fromFifo', () => {
     const failed = new Promise<NodeJS.ErrnoException>(resolve => stream.once('error', resolve))
     stream.write(randomBytes(5 * MIB))
     for await (const piece of fromFifo(fifo)) {
-      assert.equal(piece.length, MIB)
+      assert.equal(piece.length, PIECE)
       break
     }
     assert.equal((await failed).code, 'EPIPE')
