@@ -49,7 +49,7 @@ export class Swupdate implements Installer {
       throw new AgentError('WORK_FOLDER', `no folder for the installation in ${tmpdir()}: ${cause.message}`, { cause })
     })
     const device = this.#options.device[into]
-    const rest = startedEarly(preflight(bundle, device))
+    const rest = early(preflight(bundle, device))
     let slot: FileHandle | undefined
     let inlet: Inlet | undefined
     try {
@@ -80,7 +80,7 @@ export class Swupdate implements Installer {
   }
 
   async #stream(
-    rest: AsyncIterator<Buffer>,
+    rest: Early,
     inlet: Inlet,
     { folder, into, lowest }: { folder: string; into: SlotName; lowest: string | undefined },
     signal: AbortSignal,
@@ -100,6 +100,7 @@ export class Swupdate implements Installer {
       all: true,
       buffer: false,
     })
+    rest.begin()
     child.once('exit', () => endGroup(child.pid))
     const gone = new AbortController()
     const errors: string[] = []
@@ -202,11 +203,18 @@ function failure(
   return new ProcessError(code, `swupdate ${how}${said && `: ${said}`}${hint}`, argv, end?.exitCode ?? 1, end?.signal)
 }
 
-/** The first bytes may come while SWUpdate starts. */
-function startedEarly(bundle: AsyncIterator<Buffer>): AsyncIterator<Buffer> {
-  let first: Promise<IteratorResult<Buffer>> | undefined = bundle.next()
-  first.catch(() => {})
+/** What is read once SWUpdate has begun to start: the first bytes then come in the meantime. */
+interface Early extends AsyncIterator<Buffer> {
+  begin(): void
+}
+
+function early(bundle: AsyncIterator<Buffer>): Early {
+  let first: Promise<IteratorResult<Buffer>> | undefined
   return {
+    begin() {
+      first = bundle.next()
+      first.catch(() => {})
+    },
     next() {
       const next = first ?? bundle.next()
       first = undefined
