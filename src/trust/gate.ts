@@ -37,11 +37,15 @@ async function* gated(bytes: AsyncIterable<Buffer>, file: ExpectedFile, hash: Ha
   const buffer = Buffer.allocUnsafeSlow(WITHHELD_BYTES)
   let held = buffer.subarray(0, 0)
   let seen = 0
+  let given = 0
   for await (const piece of bytes) {
     seen += piece.length
     if (seen > sizeInBytes) throw wrongSize(file, `has more than the ${sizeInBytes} bytes that were ordered`)
     hash.update(piece)
-    const released = Math.max(0, held.length + piece.length - WITHHELD_BYTES)
+    // Of a file whose size is known all but the end goes through; of another whatever comes may be the end.
+    const end = (file.sizeInBytes ?? seen) - WITHHELD_BYTES
+    const released = Math.min(held.length + piece.length, Math.max(0, end - given))
+    given += released
     const fromHeld = Math.min(released, held.length)
     if (fromHeld > 0) yield held.subarray(0, fromHeld)
     const direct = released - fromHeld

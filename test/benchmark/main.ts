@@ -70,7 +70,7 @@ async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
   const notes: string[] = [
     ...(values.quick ? ['Cuts: only of a large image; what is lost at each does not depend on its size.'] : []),
   ]
-  const startMs = await starts(rig, agent, 2 * rounds + 1)
+  const startMs = await starts(rig, agent, 4 * rounds + 1)
   const idleMB = await idle(rig, agent)
   const small = await rig.payload(64)
   const smallPeakMB: number[] = []
