@@ -123,55 +123,38 @@ class Note {
     this.#log = log
   }
 
-  /** Before the slot is synced, a mark is worth nothing. */
   mark(mark: Mark): void {
+    if (this.#broken) return
     this.#waiting.push(mark)
-    if (performance.now() - this.#synced >= SYNC_EVERY) this.#writing ??= this.#sync()
+    this.#writing ??= this.#write()
+      .catch(error => {
+        this.#broken = true
+        this.#log.warn('leftover.not-noted', { why: messageOf(error) })
+      })
+      .finally(() => {
+        this.#writing = undefined
+      })
   }
 
   async end(): Promise<void> {
     await this.#writing
-    await this.#safely(() => this.#write())
     await this.#file?.close()
     await this.#slot?.close()
   }
 
-  async #sync(): Promise<void> {
-    await this.#safely(async () => {
-      const file = await this.#write()
-      this.#slot ??= await openSlot(this.#options.device[this.#head.slot])
-      if (this.#slot) await syncSlot(this.#slot, this.#options.device[this.#head.slot])
-      await file.datasync()
-    })
-    this.#synced = performance.now()
-    this.#writing = undefined
-  }
-
-  async #safely(work: () => Promise<unknown>): Promise<void> {
-    if (this.#broken) return
-    try {
-      await work()
-    } catch (error) {
-      this.#broken = true
-      this.#log.warn('leftover.not-noted', { why: messageOf(error) })
-    }
-  }
-
-  /** All that wait, of which there is one for each MiB. */
-  async #write(): Promise<FileHandle> {
+  async #write(): Promise<void> {
     this.#file ??= await this.#open()
-    const marks = this.#waiting.splice(0)
-    const place = ({ offset }: Mark): number => Math.floor(offset / MARK_EVERY) * MARK_BYTES
-    const [first, last] = [marks[0], marks.at(-1)]
-    if (!first || !last) return this.#file
-    const bytes = Buffer.alloc(place(last) - place(first) + MARK_BYTES)
-    for (const mark of marks) {
-      const at = place(mark) - place(first)
-      bytes.writeUIntBE(mark.offset, at, OFFSET_BYTES)
-      mark.digest.copy(bytes, at + OFFSET_BYTES, 0, MARK_BYTES - OFFSET_BYTES)
+    this.#slot ??= await openSlot(this.#options.device[this.#head.slot])
+    for (const { offset, digest } of this.#waiting.splice(0)) {
+      const mark = Buffer.alloc(MARK_BYTES)
+      mark.writeUIntBE(offset, 0, OFFSET_BYTES)
+      digest.copy(mark, OFFSET_BYTES)
+      await this.#file.write(mark, 0, MARK_BYTES, HEAD_BYTES + Math.floor(offset / MARK_EVERY) * MARK_BYTES)
     }
-    await this.#file.write(bytes, 0, bytes.length, HEAD_BYTES + place(first))
-    return this.#file
+    if (performance.now() - this.#synced < SYNC_EVERY) return
+    if (this.#slot) await syncSlot(this.#slot, this.#options.device[this.#head.slot])
+    await this.#file.datasync()
+    this.#synced = performance.now()
   }
 
   /** What an earlier installation of the same bundle has noted stays. */
