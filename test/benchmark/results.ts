@@ -75,8 +75,9 @@ function onACard({ runs: { alike } }: Figures): string {
   return `
 ## Compare before write
 
-Onto a block device that is as slow as a card (${CARD}), which holds so much of the new image already. Of two builds of
-this repository's image 90 to 99 % are alike when only the agent has changed, and 22 % when Debian's packages have.
+The default for a slot that is a block device; above, where it is a file, SWUpdate writes it itself. Onto a block device that is
+as slow as a card (${CARD}), which holds so much of the new image already. Of two builds of this
+repository's image 90 to 99 % are alike when only the agent has changed, and 22 % when Debian's packages have.
 
 | alike | seconds, written unseen | seconds, compared | compared by unseen | bytes written per image byte, compared |
 |---|---|---|---|---|
