@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { contentPath } from '../bench/authoring/files.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
@@ -28,10 +29,22 @@ export async function fetchedWithCuts(
       rig.bench.deploy(DEVICE, payload.update, { fileUrls: fileUrls(payload.update.files, rig.content.faultyUrl) })
     ordered = true
     await there
+    const children = await readFile(`/proc/${agent.pid}/task/${agent.pid}/children`, 'utf8')
     await agent.kill('SIGKILL')
-    // SWUpdate sees the end of its pipe, and ends; the hub sees the end of the connection.
+    // As systemd ends whatever is left of a unit: SWUpdate would wait for its next bundle.
+    for (const child of children.split(' ').filter(Boolean)) kill(-Number(child))
+    // The hub sees the end of the connection.
     await sleep(500)
   }
   const stats = await rig.content.stats()
   return Number((stats[contentPath(file!)]!.bytesSent / payload.bytes).toFixed(3))
+}
+
+/** A process group, which may be none, or gone. */
+function kill(group: number): void {
+  try {
+    process.kill(group, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
