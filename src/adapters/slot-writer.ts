@@ -1,4 +1,4 @@
-import { constants, openSync, unlinkSync } from 'node:fs'
+import { constants, openSync, rmSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { Comparing } from '../domain/comparing.ts'
@@ -106,7 +106,7 @@ export async function* fromFifo(fifo: string): AsyncGenerator<Buffer> {
     onread: {
       buffer: () => buffers[filling].subarray(filled),
       callback: length => {
-        if (!begun) unlinkSync(fifo)
+        if (!begun) remove()
         begun = true
         filled += length
         if (filled < PIECE) return true
@@ -119,6 +119,14 @@ export async function* fromFifo(fifo: string): AsyncGenerator<Buffer> {
     },
   }
   const socket = new Socket(options)
+  // What is thrown in a callback of the socket would end the agent.
+  const remove = (): void => {
+    try {
+      rmSync(fifo, { force: true })
+    } catch (error) {
+      socket.destroy(error as Error)
+    }
+  }
   let failure: Error | undefined
   socket.once('error', error => {
     failure = error

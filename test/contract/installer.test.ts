@@ -241,6 +241,11 @@ test('a slot that takes no more ends the installation, with its reason', { timeo
   await assert.rejects(install, { code: 'SLOT', message: /\/dev\/full cannot be written: ENOSPC/ })
 })
 
+test('a slot that cannot be opened for writing is named, before SWUpdate is asked', async () => {
+  const install = swupdate({ device: dir }).install(asBundle(pieces(good)), 'b', never)
+  await assert.rejects(install, { code: 'SLOT', message: /^the slot .* cannot be opened: EISDIR/ })
+})
+
 test('what SWUpdate says is in the log', () => {
   assert.ok(lines.some(line => line.startsWith('swupdate ') && line.includes('SWUPDATE successful')))
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { access, type FileHandle, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, type FileHandle, mkdir, mkdtemp, open, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, suite, test } from 'node:test'
@@ -192,6 +192,26 @@ suite('fromFifo', () => {
     await assert.rejects(access(fifo))
     await writer.close()
     assert.equal((await all).toString(), 'image')
+  })
+
+  test('somebody else who has removed it does no harm', async () => {
+    const all = read()
+    const writer = await open(fifo, 'w')
+    await rm(fifo)
+    await writer.write('image')
+    await writer.close()
+    assert.equal((await all).toString(), 'image')
+  })
+
+  test('one that cannot be removed ends the reading, not the agent', async () => {
+    const all = read()
+    const writer = await open(fifo, 'w')
+    await rm(fifo)
+    await mkdir(fifo)
+    await writer.write('image')
+    await assert.rejects(all, { code: 'ERR_FS_EISDIR' })
+    await writer.close()
+    await rmdir(fifo)
   })
 
   test('a reader that has had enough lets the writer know', async () => {
