@@ -1,8 +1,6 @@
 import type { Socket } from 'node:net'
 import { type ResponseHead, ResponseReader } from './http-reader.ts'
 
-/** What the socket reads into, again and again. */
-export const SOCKET_BUFFER = 65_536
 const BLOCK = 196_608
 /** Read ahead of whoever takes the bytes, and with them: 1 MiB, and it stays that. */
 const BLOCKS = 5
@@ -46,6 +44,8 @@ export class HttpConnection {
   readonly #pending: Exchange[] = []
   /** Those whose answer was not read to its end: its blocks are ours. */
   #unread = 0
+  /** Bytes have come since the last look. */
+  #moved = false
   #lastMove = performance.now()
   /** Since when the head of the current answer is waited for. */
   #asked = performance.now()
@@ -134,8 +134,16 @@ export class HttpConnection {
   }
 
   #received(bytes: Buffer, length: number): boolean {
-    this.#lastMove = performance.now()
+    this.#moved = true
     try {
+      const exchange = this.#pending[0]
+      const block = exchange?.filling
+      // Nearly all bytes are in the middle of an answer, and of a block.
+      if (block && block.used + length < BLOCK && this.#reader.pass(length)) {
+        block.used += bytes.copy(block.bytes, block.used, 0, length)
+        exchange.filled()
+        return true
+      }
       this.#reader.push(bytes, length)
     } catch (error) {
       this.destroy(new Error(`the server sent ${(error as Error).message}`))
@@ -179,6 +187,8 @@ export class HttpConnection {
   }
 
   #look(): void {
+    if (this.#moved) this.#lastMove = performance.now()
+    this.#moved = false
     if (this.#pending.length === 0 || this.#paused) return
     // A head that comes byte by byte is none.
     const { begun } = this.#current()

@@ -58,6 +58,13 @@ export class ResponseReader {
     this.#place = at
   }
 
+  /** Whether the next `length` bytes are body, and not the last of it: they are then as good as pushed. */
+  pass(length: number): boolean {
+    if (this.#place !== 'sized' || length >= this.#left) return false
+    this.#left -= length
+    return true
+  }
+
   /** The server has closed. Errors: when that was in the middle of an answer. */
   close(): void {
     if (this.#place === 'untilClose') this.#sink.end()

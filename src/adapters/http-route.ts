@@ -1,6 +1,6 @@
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
-import { type OpenSocket, type Received, SOCKET_BUFFER } from './http-connection.ts'
+import type { OpenSocket, Received } from './http-connection.ts'
 
 /** How to get to the servers. */
 export interface NetworkOptions {
@@ -23,6 +23,10 @@ export interface Route {
 }
 
 const PROXY_PATIENCE = 30_000
+/** What a TLS record holds at most (RFC 8446, chapter 5.1): Node hands them over one by one. */
+const TLS_RECORD = 16_384
+/** What libuv reads at once. */
+const PLAIN_READ = 65_536
 
 /** Of an http or https URL. */
 export function routeTo(url: URL, options: NetworkOptions, trusted: TrustedStore): Route {
@@ -32,10 +36,9 @@ export function routeTo(url: URL, options: NetworkOptions, trusted: TrustedStore
   if (!proxy) {
     const place = addressOf(url)
     const open: OpenSocket = received => {
-      const onread = reading(received)
-      return secure
-        ? tls.connect({ ...place, ...security(url, trusted), onread } as tls.ConnectionOptions)
-        : net.connect({ ...place, onread })
+      if (!secure) return net.connect({ ...place, onread: reading(received, PLAIN_READ) })
+      const onread = reading(received, TLS_RECORD)
+      return tls.connect({ ...place, ...security(url, trusted), onread } as tls.ConnectionOptions)
     }
     return { key: url.origin, target, fields: credentials('Authorization', url), open: async () => open }
   }
@@ -45,7 +48,7 @@ export function routeTo(url: URL, options: NetworkOptions, trusted: TrustedStore
       key: proxy.href,
       target: `${url.origin}${target}`,
       fields: [...credentials('Authorization', url), ...toProxy],
-      open: async () => received => net.connect({ ...addressOf(proxy), onread: reading(received) }),
+      open: async () => received => net.connect({ ...addressOf(proxy), onread: reading(received, PLAIN_READ) }),
     }
   }
   return {
@@ -99,8 +102,8 @@ function security(url: URL, trusted: TrustedStore): tls.ConnectionOptions {
 }
 
 /** One buffer for the life of the socket; missing from the types of `tls.connect`, which passes it on. */
-const reading = (received: Received) => ({
-  buffer: Buffer.allocUnsafeSlow(SOCKET_BUFFER),
+const reading = (received: Received, bytes: number) => ({
+  buffer: Buffer.allocUnsafeSlow(bytes),
   callback: (length: number, buffer: Uint8Array) => received(buffer as Buffer, length),
 })
 

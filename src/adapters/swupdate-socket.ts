@@ -1,6 +1,7 @@
 import { createConnection, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AgentError } from '../domain/errors.ts'
+import { BundleStream } from './bundle-stream.ts'
 
 /** In the folder TMPDIR or RUNTIME_DIRECTORY of SWUpdate. */
 export const CONTROL_SOCKET = 'sockinstctrl'
@@ -45,7 +46,7 @@ export class ControlSocket {
   }
 
   /** Where the bundle is to be written. Errors: AgentError `SWUPDATE_FAILED` when it does not listen, or not to us. */
-  async install(): Promise<Socket> {
+  async install(): Promise<BundleStream> {
     const size = await this.#messageSize()
     let stream: Socket | undefined
     for (;;) {
@@ -59,31 +60,25 @@ export class ControlSocket {
       }
       // SWUpdate 2022.12 forgets a request that comes before its installer waits for one.
       for (let look = 0; look < 10; look++) {
-        if ((await this.#status()).current !== STATUS.idle) return stream
+        if ((await this.#status()).current !== STATUS.idle) return new BundleStream(stream)
         await sleep(10)
       }
     }
   }
 
   /**
-   * Waits until SWUpdate has done all it does for a bundle, and ends `stream` then: whether it is installed. The end of the
-   * connection says nothing: a helper process of SWUpdate's may have inherited it, and keep it open. Errors: AgentError
-   * `SWUPDATE_FAILED` when it does not answer any more.
+   * Waits until SWUpdate has done all it does for a bundle: whether it is installed. The end of the connection says nothing: a
+   * helper process of SWUpdate's may have inherited it, and keep it open. `written`: aborted when all of the bundle is with
+   * the kernel. Errors: AgentError `SWUPDATE_FAILED` when it does not answer any more.
    */
-  async installed(stream: Socket): Promise<boolean> {
-    const written = new AbortController()
-    stream.once('finish', () => written.abort())
-    try {
-      for (;;) {
-        const { current, last, said } = await this.#status()
-        if (last === STATUS.success) return true
-        // Scripts that put things right after a failure are still to come.
-        if (last === STATUS.failure && current === STATUS.idle && !said) return false
-        if (written.signal.aborted) await sleep(LOOK_EVERY_WHEN_WRITTEN)
-        else if (!said) await sleep(LOOK_EVERY, undefined, { signal: written.signal }).catch(() => {})
-      }
-    } finally {
-      stream.destroy()
+  async installed(written: AbortSignal): Promise<boolean> {
+    for (;;) {
+      const { current, last, said } = await this.#status()
+      if (last === STATUS.success) return true
+      // Scripts that put things right after a failure are still to come.
+      if (last === STATUS.failure && current === STATUS.idle && !said) return false
+      if (written.aborted) await sleep(LOOK_EVERY_WHEN_WRITTEN)
+      else if (!said) await sleep(LOOK_EVERY, undefined, { signal: written }).catch(() => {})
     }
   }
 
@@ -118,10 +113,10 @@ export class ControlSocket {
 
   /** SWUpdate writes its answer at once, and unix(7) hands over at once what fits into one buffer. */
   async #ask(request: Buffer): Promise<{ socket: Socket; answer: Buffer }> {
-    const socket = createConnection(this.#path)
+    const socket = createConnection({ path: this.#path, allowHalfOpen: true })
     const answer = await new Promise<Buffer | string>(resolve => {
       socket.on('error', error => resolve(error.message))
-      socket.on('close', () => resolve('it closed the connection'))
+      socket.on('end', () => resolve('it closed the connection'))
       socket.on('data', resolve)
       socket.setTimeout(this.#patience, () => resolve(`nothing within ${this.#patience / 1000} s`))
       socket.write(request)

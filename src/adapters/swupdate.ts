@@ -1,11 +1,11 @@
 import { type FileHandle, mkdtemp, rm } from 'node:fs/promises'
-import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AgentError, ProcessError } from '../domain/errors.ts'
 import type { SlotName } from '../domain/slot.ts'
 import type { Installer, Log } from '../ports.ts'
+import type { BundleStream } from './bundle-stream.ts'
 import { expiry, untilValid } from './certificate-clock.ts'
 import { describe, type Ending, EXEC, loadExeca, run } from './exec.ts'
 import { openSlot, preflight, syncSlot } from './slot-device.ts'
@@ -107,33 +107,40 @@ export class Swupdate implements Installer {
     const lines = this.#readLines(child.iterable({ from: 'all' }), errors)
     const result = child.finally(() => gone.abort())
     const control = new ControlSocket(join(socketFolder(folder), CONTROL_SOCKET), gone.signal)
+    let stream: BundleStream | undefined
     let refused = false
+    let stopped = false
     let failed: { why: unknown } | undefined
+    const stop = async (): Promise<void> => {
+      // The end of a program is told a moment after that of its sockets.
+      if (control.silent) await sleep(EXITS_WITHIN, undefined, { signal: gone.signal }).catch(() => {})
+      stopped ||= !gone.signal.aborted
+      child.kill('SIGTERM')
+    }
     try {
-      const stream = await control.install()
-      const installed = control.installed(stream).then(yes => {
+      stream = await control.install()
+      const installed = control.installed(stream.ended).then(yes => {
         refused = !yes
       })
-      installed.catch(() => {})
+      // A write that waits for it comes to its end with it.
+      installed.then(() => (refused ? stop() : undefined), stop)
       await feed(rest, stream)
       await installed
       // It may have come to its end before the bundle did: only the gate's last word makes the bundle a good one.
       while (!(refused || (await rest.next()).done));
     } catch (why) {
       failed = { why }
-      // The end of a program is told a moment after that of its sockets.
-      if (control.silent) await sleep(EXITS_WITHIN, undefined, { signal: gone.signal }).catch(() => {})
     }
-    const itself = gone.signal.aborted
-    child.kill('SIGTERM')
+    await stop()
     const end = await result
     await lines
+    await stream?.close()
     signal.throwIfAborted()
     await inlet.end()
     // Its reason comes first: it may have refused long before the network failed.
-    if (refused || itself) {
+    if (refused || !stopped) {
       const hint = await expiry(this.#options.certificate)
-      throw failure(itself ? end : undefined, errors, this.#options.selection[into], ['swupdate', ...args], hint)
+      throw failure(stopped ? undefined : end, errors, this.#options.selection[into], ['swupdate', ...args], hint)
     }
     if (failed) throw failed.why
   }
@@ -228,11 +235,9 @@ function early(bundle: AsyncIterator<Buffer>): Early {
 }
 
 /** Writes `bundle`, to its end or until SWUpdate reads no further. The next piece is asked for when this one is with the kernel. */
-async function feed(bundle: AsyncIterator<Buffer>, stream: Socket): Promise<void> {
+async function feed(bundle: AsyncIterator<Buffer>, stream: BundleStream): Promise<void> {
   for (let next = await bundle.next(); !next.done; next = await bundle.next()) {
-    const piece = next.value
-    const failed = await new Promise(resolve => stream.write(piece, resolve))
-    if (failed) return
+    if (!(await stream.write(next.value))) return
   }
   stream.end()
 }

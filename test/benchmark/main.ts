@@ -62,7 +62,10 @@ async function main(): Promise<void> {
 async function agentUnderTest(root: string, dir: string): Promise<AgentOptions> {
   if (values.unbundled) return { program: join(root, 'dist/src/main.js') }
   await buildAgent(join(dir, 'agent'))
-  return { program: join(dir, 'agent', PROGRAM), nodeArguments: ['--max-semi-space-size=1', '--v8-pool-size=1'] }
+  return {
+    program: join(dir, 'agent', PROGRAM),
+    nodeArguments: ['--no-opt', '--max-semi-space-size=1', '--v8-pool-size=1'],
+  }
 }
 
 async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {

@@ -23,6 +23,8 @@ interface Program {
   /** The answer to the n-th request to install, from 0: 1 ACK, 2 NACK. */
   install(nth: number): number
   readonly connections: Socket[]
+  /** The one that the bundle comes on. */
+  bundle?: Socket
 }
 
 async function program(t: TestContext, change: Partial<Program> = {}): Promise<{ path: string; it: Program }> {
@@ -48,6 +50,7 @@ async function program(t: TestContext, change: Partial<Program> = {}): Promise<{
       answer.writeInt32LE(0x14052001, 0)
       if (request.readInt32LE(4) === 0) {
         assert.deepEqual([request.length, request.readInt32LE(8)], [SIZE, 1])
+        it.bundle = connection
         connection.on('data', bytes => {
           it.bytes += bytes.length
         })
@@ -74,31 +77,34 @@ test('a bundle goes through, and is installed when SWUpdate says so', async t =>
   const { path, it } = await program(t)
   const control = new ControlSocket(path, never)
   const stream = await control.install()
-  const installed = control.installed(stream)
-  stream.end(Buffer.alloc(100_000))
+  const installed = control.installed(stream.ended)
+  assert.equal(await stream.write(Buffer.alloc(100_000)), true)
+  stream.end()
   while (it.bytes < 100_000) await sleep(5)
   it.last = 3
   assert.equal(await installed, true)
+  await stream.close()
 })
 
 test('a refusal is seen while nothing can be written, though the connection stays open', async t => {
   const { path, it } = await program(t)
   const control = new ControlSocket(path, never)
   const stream = await control.install()
-  const installed = control.installed(stream)
-  it.connections.at(-1)?.pause()
-  const closed = new Promise(resolve => stream.once('close', resolve))
-  stream.on('error', () => {})
-  stream.write(Buffer.alloc(4_000_000))
+  const installed = control.installed(stream.ended)
+  it.bundle?.pause()
+  const written = stream.write(Buffer.alloc(4_000_000))
   Object.assign(it, { last: 4, current: 0, messages: ['Image invalid', 'Waiting for requests'] })
   assert.equal(await installed, false)
-  await closed
+  // As when the program ends.
+  it.bundle?.destroy()
+  assert.equal(await written, false)
+  await stream.close()
 })
 
 test('scripts that run after a failure are waited for', async t => {
   const { path, it } = await program(t)
   const control = new ControlSocket(path, never)
-  const installed = control.installed(await control.install())
+  const installed = control.installed((await control.install()).ended)
   it.last = 4
   assert.equal(await Promise.race([installed, sleep(400, 'running')]), 'running')
   it.current = 0
@@ -109,10 +115,8 @@ test('one that gets stuck is given up, not waited for', async t => {
   const { path, it } = await program(t)
   const control = new ControlSocket(path, never, 100)
   const stream = await control.install()
-  const closed = new Promise(resolve => stream.once('close', resolve))
   it.stuck = true
-  await assert.rejects(control.installed(stream), { code: 'SWUPDATE_FAILED', message: /nothing within 0\.1 s$/ })
-  await closed
+  await assert.rejects(control.installed(stream.ended), { code: 'SWUPDATE_FAILED', message: /nothing within 0\.1 s$/ })
 })
 
 for (const [name, second] of [
@@ -128,9 +132,9 @@ for (const [name, second] of [
       },
     })
     const stream = await new ControlSocket(path, never).install()
-    stream.write('x')
+    assert.equal(await stream.write(Buffer.from('x')), true)
     while (it.bytes === 0) await sleep(5)
-    assert.equal(stream.destroyed, false)
+    await stream.close()
   })
 }
 

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { ResponseReader } from '../../src/adapters/http-reader.ts'
 
 /** What was read, as short text; `cut` is the size of the pieces it came in. */
-function read(text: string, cut = text.length, { close = false } = {}): string[] {
+function read(text: string, cut = text.length, { close = false, pass = false } = {}): string[] {
   const seen: string[] = []
   let body = ''
   const reader = new ResponseReader({
@@ -18,7 +18,11 @@ function read(text: string, cut = text.length, { close = false } = {}): string[]
     },
   })
   const bytes = Buffer.from(text, 'latin1')
-  for (let at = 0; at < bytes.length; at += cut) reader.push(bytes.subarray(at, at + cut))
+  for (let at = 0; at < bytes.length; at += cut) {
+    const piece = bytes.subarray(at, at + cut)
+    if (pass && reader.pass(piece.length)) body += piece.toString('latin1')
+    else reader.push(piece)
+  }
   if (close) reader.close()
   return seen
 }
@@ -31,8 +35,11 @@ test('answers one after the other, in pieces of any size', () => {
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;note=x\r\nhello\r\nA\r\n, 10 bytes\r\n0\r\nTrailer: y\r\n\r\n' +
     `HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n${sized('')}HTTP/1.0 200 OK\r\n\r\nto the end`
   const expected = ['206', 'first', '200', 'hello, 10 bytes', '304', '', '206', '', '200 close', 'to the end']
-  for (let cut = 1; cut <= text.length; cut++)
-    assert.deepEqual(read(text, cut, { close: true }), expected, `pieces of ${cut}`)
+  for (let cut = 1; cut <= text.length; cut++) {
+    for (const pass of [false, true]) {
+      assert.deepEqual(read(text, cut, { close: true, pass }), expected, `pieces of ${cut}`)
+    }
+  }
 })
 
 for (const [name, text, complaint] of [
