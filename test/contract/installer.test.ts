@@ -129,14 +129,36 @@ test('a bundle that somebody else signed is refused, with the reason', async () 
   assert.equal(await slotVersion(dir, 'b'), undefined)
 })
 
+async function running(): Promise<number[]> {
+  const children = await readFile(`/proc/self/task/${process.pid}/children`, 'utf8')
+  const found: number[] = []
+  for (const child of (children.match(/\d+/g) ?? []).map(Number)) {
+    if ((await readFile(`/proc/${child}/comm`, 'utf8')).trim() === 'swupdate') found.push(child)
+  }
+  return found
+}
+
+test('abort ends a SWUpdate that hangs while it is written to', async () => {
+  await emptySlot()
+  const stop = new AbortController()
+  const enough = new Error('enough')
+  async function* halfway(): AsyncGenerator<Buffer> {
+    yield* pieces(good.subarray(0, 1_000_000))
+    // With its helpers, which have the same connection.
+    for (const child of await running()) process.kill(-child, 'SIGSTOP')
+    setTimeout(() => stop.abort(enough), 100)
+    yield* pieces(good.subarray(1_000_000))
+    assert.fail('all of it was taken')
+  }
+  await assert.rejects(swupdate().install(asBundle(halfway()), 'b', stop.signal), error => error === enough)
+  assert.deepEqual(await running(), [])
+})
+
 test('a SWUpdate that is killed is named so', async () => {
   await emptySlot()
   async function* halfway(): AsyncGenerator<Buffer> {
     yield* pieces(good.subarray(0, 1_000_000))
-    const children = await readFile(`/proc/self/task/${process.pid}/children`, 'utf8')
-    for (const child of children.trim().split(' ').map(Number)) {
-      if ((await readFile(`/proc/${child}/comm`, 'utf8')).trim() === 'swupdate') process.kill(child, 'SIGKILL')
-    }
+    for (const child of await running()) process.kill(child, 'SIGKILL')
     yield* pieces(good.subarray(1_000_000))
   }
   const install = swupdate().install(asBundle(halfway()), 'b', never)
