@@ -73,6 +73,32 @@ test('the descriptor is closed by nobody while a thread writes', async t => {
   assert.equal(near.destroyed, true)
 })
 
+/** What Node has of it, which another Node may not have. */
+const handle = (socket: Socket) => (socket as unknown as { _handle: Record<string, unknown> })._handle
+
+test('a Node that cannot let a thread write writes itself', async t => {
+  const { near, far } = await connected(t)
+  handle(near).setBlocking = undefined
+  const stream = new BundleStream(near)
+  const written = stream.write(MUCH)
+  const seen: Buffer[] = []
+  far.on('data', bytes => seen.push(bytes)).resume()
+  assert.equal(await written, true)
+  stream.end()
+  await once(far, 'end')
+  assert.ok(Buffer.concat(seen).equals(MUCH))
+  await stream.close()
+})
+
+test('what cannot be written, though SWUpdate is there, is an error and no silence', async t => {
+  const { near } = await connected(t)
+  // Non-blocking, as if it had not been told.
+  handle(near).setBlocking = () => 0
+  const stream = new BundleStream(near)
+  await assert.rejects(stream.write(MUCH), { code: 'SWUPDATE_FAILED', message: /given the bundle: EAGAIN/ })
+  await stream.close()
+})
+
 test('a connection that was over before', async t => {
   const { near } = await connected(t)
   near.destroy()
