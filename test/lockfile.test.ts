@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { repositoryRoot } from '../image/build/repository.ts'
+import { repositoryRoot } from '../image/builder/repository.ts'
 
 interface LockedPackage {
   readonly dependencies?: Readonly<Record<string, string>>
@@ -21,4 +21,13 @@ test('package-lock.json names every package that another one asks for', () => {
       .map(name => `${name}, for ${path}`),
   )
   assert.deepEqual(missing, [])
+})
+
+// Without one, npm takes whatever the registry gives under that name and version.
+test('package-lock.json has the checksum of every package', () => {
+  const text = readFileSync(join(repositoryRoot(), 'package-lock.json'), 'utf8')
+  const packages: Readonly<Record<string, { readonly integrity?: string; readonly link?: boolean }>> =
+    JSON.parse(text).packages
+  const unknown = Object.entries(packages).filter(([path, { integrity = '' }]) => path && !/^sha512-/.test(integrity))
+  assert.deepEqual(unknown, [])
 })

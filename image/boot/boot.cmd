@@ -61,6 +61,10 @@ else
   fi
 fi
 
+# Memory for the kernel's last words in a panic (ramoops), which a restart leaves alone: at the same place in each boot of one kernel, and by
+# its alignment far below the end of the memory, where U-Boot lies.
+setenv board_args "reserve_mem=128K:128M:oops ${board_args}"
+
 # Kernel parameters of the owner: a line "extra=..." in extra.env.
 setenv extra
 if test -e ${boot_disk} extra.env; then
@@ -70,7 +74,7 @@ setenv fdt "${fdtcontroladdr}"
 if test -n "${fdt_addr}"; then setenv fdt "${fdt_addr}"; fi
 
 setenv part_a 2; setenv part_b 3
-setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}, ${tries} tries left"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 fsck.repair=yes adu.slot=${slot} adu.trial=${trial} ${board_args} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
+setenv start 'if test "${slot}" = a; then setenv part ${part_a}; else setenv part ${part_b}; fi; setenv count; if test "${trial}" = pending; then setenv count ", ${tries} tries left"; fi; echo "pi-adu: slot ${slot} (${why}), trial ${trial}${count}"; setenv bootargs "root=PARTUUID=@DISK_ID@-0${part} ro rootwait panic=5 fsck.repair=yes adu.slot=${slot} adu.trial=${trial} ${board_args} ${extra}"; if load ${devtype} ${devnum}:${part} ${packed_addr} boot/vmlinuz.gz && unzip ${packed_addr} ${kernel_addr} && load ${devtype} ${devnum}:${part} ${initrd_addr} boot/initrd.img; then booti ${kernel_addr} ${initrd_addr}:${filesize} ${fdt}; fi'
 run start
 echo "pi-adu: slot ${slot} cannot be started"
 # A trial goes on by itself, through the count of tries; else the other slot is the last hope.

@@ -1,10 +1,10 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readLayout } from '../build/disk.ts'
-import { run } from '../build/run.ts'
+import { readLayout } from '../builder/disk.ts'
+import { run } from '../builder/run.ts'
 
-/** A card with an image on it: a raw file, as large as a small card is. */
+/** A card with an image on it: a raw file with the size of a small card. */
 export class Card {
   readonly path: string
 

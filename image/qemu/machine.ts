@@ -1,4 +1,5 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -7,6 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { stripVTControlCharacters } from 'node:util'
 
 export type Board = 'virt' | 'raspi3b'
+
+/** How long an answer of a shell may take to come whole before it is asked for again. */
+const TORN_MS = 20_000
 
 export interface MachineOptions {
   readonly board: Board
@@ -44,7 +48,7 @@ export function boardArguments({ board, disk, firmware, writeLog, more = [] }: O
   ]
 }
 
-/** Starts QEMU, which ends when this process does, by whatever cause. */
+/** Starts QEMU. It ends with this process, however that ends. */
 export const startQemu = (argv: readonly string[], stdio: StdioOptions): ChildProcess =>
   spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-aarch64', ...argv], { stdio })
 
@@ -58,7 +62,7 @@ const logged = (disk: string, log: string): string[] => [
   ...['-blockdev', 'driver=blklogwrites,file=file,log=log,node-name=disk'],
 ]
 
-/** An emulated board that is switched on. It is switched off when the process that did it ends. */
+/** An emulated board that is switched on. It goes off when this process ends. */
 export class Machine {
   readonly #child: ChildProcess
   readonly #monitor: string
@@ -91,7 +95,7 @@ export class Machine {
           '-chardev',
           `socket,id=serial,path=${serial},server=on,wait=on,logfile=${join(dir, 'serial.log')},logappend=on`,
         ],
-        // U-Boot's banner comes out of the other one on a Pi.
+        // On a Pi, U-Boot's banner appears on the other UART.
         ...(board === 'raspi3b' ? ['-serial', `file:${join(dir, 'uart0.log')}`] : []),
         ...['-serial', 'chardev:serial'],
       ],
@@ -118,7 +122,7 @@ export class Machine {
     return this.#child.pid
   }
 
-  /** All that came over the serial line since the start. */
+  /** Everything received on the serial line since the start. */
   get serial(): string {
     return this.#text
   }
@@ -128,18 +132,29 @@ export class Machine {
     return this.#text.length
   }
 
-  /** Resolves with the first match after `from`. Errors: the time is over, or the machine ended; with the last lines. */
+  /** Resolves with the first match after `from`. Errors: timeout, or the machine ended; with the last lines. */
   async waitFor(pattern: RegExp, timeoutMs: number, from = 0): Promise<RegExpMatchArray & { readonly end: number }> {
+    return this.waitUntil(
+      String(pattern),
+      text => {
+        const match = pattern.exec(text)
+        return match && Object.assign(match as RegExpMatchArray, { end: from + match.index + match[0].length })
+      },
+      timeoutMs,
+      from,
+    )
+  }
+
+  /** Resolves with what `find` finds in the text after `from`. Errors: as `waitFor`; `what` names it. */
+  async waitUntil<T>(what: string, find: (text: string) => T | null, timeoutMs: number, from = 0): Promise<T> {
     const limit = performance.now() + timeoutMs
     for (;;) {
-      const match = pattern.exec(this.#text.slice(from))
-      if (match) return Object.assign(match as RegExpMatchArray, { end: from + match.index + match[0].length })
+      const found = find(this.#text.slice(from))
+      if (found !== null) return found
       const left = limit - performance.now()
       if (left <= 0 || this.#ended) {
         const why = this.#ended ? `the machine ended: ${this.#complaint.trim()}` : `not within ${timeoutMs / 1000} s`
-        throw new Error(
-          `${pattern} did not come over the serial line: ${why}; the last was:\n${this.#text.slice(-1500)}`,
-        )
+        throw new Error(`${what} did not come over the serial line: ${why}; the last was:\n${this.#text.slice(-1500)}`)
       }
       await this.#news(left)
     }
@@ -149,25 +164,40 @@ export class Machine {
     this.#serial?.write(text)
   }
 
-  /** Waits for the root shell of the dev variant, and makes it one that a program can talk to. */
+  /** Waits for the root shell of the dev variant and prepares it for use by a program. */
   async login(timeoutMs: number, from = 0): Promise<void> {
-    const { end } = await this.waitFor(/root@pi-adu/, timeoutMs, from)
+    const { end } = await this.waitFor(/root@[a-z0-9-]+:/, timeoutMs, from)
     this.send(
-      'set +H; stty -echo; export PS1= PS2= SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"; echo rea""dy\n',
+      'set +H; stty -echo; export PS1= PS2= SYSTEMD_PAGER=cat TERM=dumb; bind "set enable-bracketed-paste off"; echo line is rea""dy\n',
     )
-    await this.waitFor(/^ready/m, timeoutMs, end)
+    await this.waitFor(/line is ready/, timeoutMs, end)
   }
 
-  /** Runs a command in the root shell of the dev variant. */
+  /**
+   * Runs a command in the root shell of the dev variant. The kernel and the agent write to the same line at any moment, so the output
+   * is kept in a file there and told in one word with its checksum, again until it comes whole.
+   */
   async shell(command: string, timeoutMs = 120_000): Promise<{ readonly code: number; readonly output: string }> {
-    const mark = `m${Math.random().toString(36).slice(2, 10)}`
-    const from = this.now
-    this.send(`${command}\necho ${mark.slice(0, 3)}''${mark.slice(3)} $?\n`)
-    const match = await this.waitFor(new RegExp(`${mark} (\\d+)\\r?\\n`), timeoutMs, from)
-    const text = stripVTControlCharacters(this.#text.slice(from, match.end - match[0].length)).replaceAll('\r', '')
-    // The kernel and the agent talk on the same line.
-    const own = text.split('\n').filter(line => !/^\[ *\d+\.\d+\] |^\[[\d.]* *\w+ *\] /.test(line))
-    return { code: Number(match[1]), output: own.join('\n') }
+    const limit = performance.now() + timeoutMs
+    this.send(`{ ${command}\n} >/run/told 2>&1; echo $? >/run/code\n`)
+    for (let patience = TORN_MS; ; patience *= 2) {
+      const mark = `m${Math.random().toString(36).slice(2, 10)}`
+      const from = this.now
+      this.send(
+        `echo ${mark}''= $(cat /run/code) $(sha256sum </run/told | cut -c1-64) $(base64 -w0 /run/told) ${mark}''.\n`,
+      )
+      const ends = (text: string): true | null => (text.includes(`${mark}.`) ? true : null)
+      // Its own end can be torn too. A command that runs for long has not been asked yet.
+      const left = Math.max(1, Math.min(patience, limit - performance.now()))
+      await this.waitUntil('the end of a command', ends, left, from).catch(error => {
+        if (this.#ended || performance.now() >= limit) throw error
+      })
+      const answer = new RegExp(`${mark}= (\\d+) ([0-9a-f]{64}) ([\\w+/=]*) ?${mark}\\.`).exec(this.#text.slice(from))
+      if (!answer) continue
+      const output = Buffer.from(answer[3] ?? '', 'base64')
+      if (createHash('sha256').update(output).digest('hex') !== answer[2]) continue
+      return { code: Number(answer[1]), output: stripVTControlCharacters(output.toString()).replaceAll('\r', '') }
+    }
   }
 
   /** One command of QEMU's monitor. */
@@ -186,7 +216,7 @@ export class Machine {
     socket.write(`${command}\n`)
     await until(2)
     socket.destroy()
-    // The monitor echoes each key with codes to redraw the line.
+    // The monitor echoes each key with escape codes that redraw the line.
     const lines = text
       .split('\n')
       .slice(1)
@@ -197,7 +227,7 @@ export class Machine {
       .trim()
   }
 
-  /** Pulls the plug: nothing runs any more when this resolves. */
+  /** Pulls the plug. Nothing runs any more when this resolves. */
   async powerCut(): Promise<void> {
     if (this.#ended) return
     const ended = once(this.#child, 'exit')

@@ -2,8 +2,9 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { failInOneLine } from '../build/failure.ts'
-import { repositoryRoot } from '../build/repository.ts'
+import { UsageError } from '../../src/domain/errors.ts'
+import { failInOneLine } from '../builder/failure.ts'
+import { repositoryRoot } from '../builder/repository.ts'
 import { Card } from './card.ts'
 import { type Board, boardArguments, startQemu } from './machine.ts'
 
@@ -20,7 +21,7 @@ const { values } = parseArgs({
   },
 })
 const board = values.board as Board
-if (board !== 'virt' && board !== 'raspi3b') throw new Error('--board is virt or raspi3b')
+if (board !== 'virt' && board !== 'raspi3b') throw new UsageError('--board is virt or raspi3b')
 
 const system = resolve(values.system!)
 const path = resolve(values.card ?? join(system, `card-${board}.img`))
@@ -30,12 +31,12 @@ const card = image === undefined ? new Card(path) : await Card.flash(image, path
 await mkdir(resolve(log, '..'), { recursive: true })
 for (const given of values.put!) {
   const found = await stat(given).catch(() => undefined)
-  if (!found) throw new Error(`--put ${given}: there is no such file or folder`)
+  if (!found) throw new UsageError(`--put ${given}: there is no such file or folder`)
   const isFolder = found.isDirectory()
   const files = isFolder ? (await readdir(given)).map(name => join(given, name)) : [given]
   for (const file of files) await card.put({ [basename(file)]: await readFile(file) })
 }
-// QEMU's Pi takes a running watchdog for an order to reset at once.
+// QEMU's Pi resets at once when the watchdog is started.
 if (board === 'raspi3b') await card.put({ 'extra.env': 'extra=adu.watchdog=off systemd.watchdog_sec=0\n' })
 
 const state = image === undefined ? 'as it was left; --fresh flashes it anew' : `flashed with ${basename(image)}`
@@ -54,7 +55,7 @@ const child = startQemu(
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => child.kill('SIGTERM'))
 child.once('exit', code => process.exit(code ?? 1))
 
-/** Only the dev variant talks on the serial line, so it is the one to take where both are there. */
+/** Only the dev variant has a shell on the serial line, so it is preferred if both exist. */
 async function newestImage(): Promise<string> {
   const names = (await readdir(system).catch(() => [])).filter(name => /^pi-adu-.*\.img$/.test(name))
   const times = await Promise.all(names.map(async name => (await stat(join(system, name))).mtimeMs))

@@ -1,5 +1,5 @@
-// Exits with 0 when node_modules holds what package-lock.json asks for; optional packages may be missing. Compares contents,
-// since a fresh checkout makes every file look new.
+// Exits with 0 if node_modules has the packages of package-lock.json; optional ones may be missing. Compares contents, because all
+// files of a fresh checkout have a new time.
 const { readFileSync } = require('node:fs')
 
 const packages = file => {

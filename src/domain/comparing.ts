@@ -1,11 +1,12 @@
-/** Pieces of which less is there already are dearer to read than to write: a card reads about three times as fast. */
+/** Minimum matching share that makes comparing worthwhile: a card reads about three times as fast as it writes. */
 const WORTH = 1 / 3
-/** At most as many pieces in a row are written unseen. */
+/** The most pieces in a row that are written without comparing. */
 const MOST_UNSEEN = 15
 
 /**
- * Decides which pieces of an image are compared with what the slot holds before they are written. Images are alike in runs:
- * where a piece was not worth a look, ever more of those that follow are written unseen (1, 3, 7, 15), until one is again.
+ * Decides which pieces of an image are compared with the slot's content before they are written. Matching pieces come in
+ * runs: after a piece that was not worth comparing, more and more pieces are written without comparing (1, 3, 7, 15), until
+ * one is worth it again.
  */
 export class Comparing {
   #disappointed = 0
@@ -18,7 +19,7 @@ export class Comparing {
     return false
   }
 
-  /** Of a piece that was compared: `same` of its `all` bytes were in the slot. */
+  /** The outcome for a compared piece: `same` of its `all` bytes were already in the slot. */
   seen(same: number, all: number): void {
     this.#disappointed = same < WORTH * all ? this.#disappointed + 1 : 0
     this.#unseen = Math.min(2 ** this.#disappointed - 1, MOST_UNSEEN)

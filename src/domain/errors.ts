@@ -1,6 +1,6 @@
 import { type ErrorCode, EXTENDED_RESULT_CODE, swupdateExit } from './result-codes.ts'
 
-/** A failure we expect and can name. Anything else that is thrown is a bug. */
+/** An expected failure with a code. Any other thrown error is a bug. */
 export class AgentError extends Error {
   override readonly name: string = 'AgentError'
   readonly code: ErrorCode
@@ -15,6 +15,17 @@ export class AgentError extends Error {
     return EXTENDED_RESULT_CODE[this.code]
   }
 }
+
+/** An unexpected failure: a fault in the agent, with the thrown value as its cause. */
+export class Fault extends AgentError {
+  override readonly name = 'Fault'
+
+  constructor(cause: unknown) {
+    super('INTERNAL', `the agent has a fault here: ${messageOf(cause)}`, { cause })
+  }
+}
+
+export const asAgentError = (error: unknown): AgentError => (error instanceof AgentError ? error : new Fault(error))
 
 /** A child process that did not end well. */
 export class ProcessError extends AgentError {
@@ -45,28 +56,32 @@ export class ProcessError extends AgentError {
 }
 
 /**
- * `backOff`: the way there has a bad moment, ask again for as long as there is time. `few`: looks like a mistake that a
- * person must mend, but may pass. `never`: asking again cannot help. A number: the server's wish, in milliseconds.
+ * `backOff`: a temporary failure, so retry as long as there is time. `few`: probably a mistake that a person must fix, but it
+ * may pass. `never`: a retry cannot help. A number: the delay that the server asks for, in milliseconds.
  */
 export type Retry = 'backOff' | 'few' | 'never' | number
 
-/** One GET that did not give what it should. */
+interface ContentErrorOptions extends ErrorOptions {
+  readonly code?: ErrorCode
+}
+
+/** A GET that failed. */
 export class ContentError extends AgentError {
   override readonly name = 'ContentError'
   readonly retry: Retry
 
-  constructor(message: string, retry: Retry, options?: ErrorOptions) {
-    super('DOWNLOAD_FAILED', message, options)
+  constructor(message: string, retry: Retry, { code = 'DOWNLOAD_FAILED', ...options }: ContentErrorOptions = {}) {
+    super(code, message, options)
     this.retry = retry
   }
 }
 
-/** The hub cannot be reached or did not answer: never a verdict on a deployment, only a reason to try again. */
+/** The hub is unreachable or did not answer. This is never a verdict on a deployment, only a reason to try again. */
 export class HubError extends Error {
   override readonly name: string = 'HubError'
 }
 
-/** The hub has read the message and will not have it: the same one again would meet the same answer. */
+/** The hub has rejected the message; sending it again would give the same answer. */
 export class HubRejection extends HubError {
   override readonly name = 'HubRejection'
 }
@@ -76,12 +91,22 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-/** A command that was given what it cannot use. */
+/** Another agent is using the data folder. */
+export class InUseError extends Error {
+  override readonly name = 'InUseError'
+}
+
+/** A start as a user whose files would get in the way of another user's. */
+export class WrongUserError extends Error {
+  override readonly name = 'WrongUserError'
+}
+
+/** A command with unusable arguments. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** In words, never empty for an error that stands for several: so Node says that no address of a name answers. */
+/** The message of an error. Not empty for an AggregateError either, which Node throws when no address of a name answers. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
   return error instanceof Error ? error.message : String(error)

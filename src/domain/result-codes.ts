@@ -1,30 +1,41 @@
-/** `resultCode` as reported (protocol, chapter 6.1). */
+/** `resultCode` as reported (PROTOCOL.md, "Result codes"). */
 export const RESULT_CODE = {
   failure: 0,
   cancelled: -1,
   idle: 200,
   inProgress: 400,
+  downloaded: 500,
+  installed: 600,
   installSkipped: 603,
+  noComponent: 604,
   applied: 700,
+  appliedRestartAgent: 707,
+  cancelSucceeded: 800,
+  isInstalled: 900,
+  isNotInstalled: 901,
 } as const
 
-/** Packs facility (4 bits), component (8 bits) and value (20 bits), chapter 6.3. */
+/** Packs facility (4 bits), component (8 bits) and value (20 bits): PROTOCOL.md, "Extended result codes". */
 export const erc = (facility: number, component: number, value: number): number =>
   ((facility << 28) | (component << 20) | (value & 0xfffff)) >>> 0
 
 /** On the wire: eight upper-case hex digits. */
 export const ercText = (code: number): string => (code >>> 0).toString(16).toUpperCase().padStart(8, '0')
 
-/** SWUpdate's exit code in the range that chapter 6.3 keeps for it. */
+/** SWUpdate's exit code, in its own range (PROTOCOL.md, "Extended result codes"). */
 export const swupdateExit = (exitCode: number): number => erc(3, 1, 0x1000 + (exitCode & 0xff))
 
-/** Our own additions: facility 3, component 0x21 (chapter 6.4). */
+/** A script's exit code: `microsoft/swupdate:2` and `microsoft/script:1` have a range each. */
+export const scriptExit = (handler: 'swupdate' | 'script', exitCode: number): number =>
+  handler === 'swupdate' ? swupdateExit(exitCode) : erc(3, 5, 0x1000 + (exitCode & 0xff))
+
+/** Our own additions: facility 3, component 0x21 (PROTOCOL.md, "Extended result codes"). */
 const own = (value: number): number => erc(3, 0x21, value)
 
-/** The only table of extended result codes. Names on the left are ours; values with a symbol in appendix A say so. */
+/** The only table of extended result codes. Names on the left are ours; a comment has the reference agent's name. */
 export const EXTENDED_RESULT_CODE = {
-  // Deployment and signature, chapters 2.2 and 4.7
-  ORDER_MALFORMED: 0x80300000, // INVALID_ACTION_JSON
+  // Deployment and signature (PROTOCOL.md, "Codes of a refused signature")
+  DEPLOYMENT_MALFORMED: 0x80300000, // INVALID_ACTION_JSON
   SIGNATURE_MISSING: 0x80300001, // MANIFEST_VALIDATION_FAILED
   MANIFEST_HASH: 0x80300001, // MANIFEST_VALIDATION_FAILED
   MANIFEST_BAD: 0x80300009, // BAD_UPDATE_MANIFEST
@@ -44,7 +55,7 @@ export const EXTENDED_RESULT_CODE = {
   JWS_SIGNING_KEY_PAYLOAD: 0xa0200009,
   JWS_SIGNING_KEY_BUILD: 0xa020000c,
   SIGNING_KEY_REVOKED: 0xa0000005, // ROOTKEY_SIGNING_KEY_IS_DISABLED
-  // Root key package, chapter 4.8: 805000xx its structure, 806000xx its signatures and the store, A00000xx the rest
+  // Root key package: 805000xx its structure, 806000xx its signatures and the store, A00000xx the rest
   PACKAGE_JSON: 0xa0000001, // ROOTKEY_PKG_FAIL_JSON_PARSE
   PACKAGE_VERSION: 0x80500004, // PARSE_MISSING_REQUIRED_PROPERTY_VERSION
   PACKAGE_PUBLISHED: 0x80500005, // …_PUBLISHED
@@ -79,14 +90,46 @@ export const EXTENDED_RESULT_CODE = {
   PACKAGE_IS_TEST: 0xa0000007, // ROOTKEY_TEST_PKG_ON_PROD_AGENT
   PACKAGE_CHANGED: 0xa0000008, // ROOTKEY_PACKAGE_CHANGED
   PACKAGE_UNCHANGED: 0xa0000fff, // ROOTKEY_PKG_UNCHANGED
+  CHILD_ENTITY: 0x30400001, // STEPS_HANDLER_GET_FILE_ENTITY_FAILURE
+  CHILD_BAD: 0x30400003, // STEPS_HANDLER_CHILD_WORKFLOW_CREATE_FAILED
+  NESTED_REFERENCE: 0x30400009, // STEPS_HANDLER_NESTED_REFERENCE_STEP_DETECTED
+  CHILD_COMPATIBILITY: 0x30400005, // STEPS_HANDLER_GET_REF_STEP_COMPATIBILITY_FAILED
+  COMPONENTS_BAD: 0x3040000a, // STEPS_HANDLER_INVALID_COMPONENTS_DATA
+  COMPONENTS_MISSING: 0x70000001, // COMPONENT_ENUMERATOR_GETALLCOMPONENTS_NOTIMP
+  COMPONENTS_FAILED: 0x70000004, // COMPONENT_ENUMERATOR_EXCEPTION_GETALLCOMPONENTS
   // Manifest step and files
   HANDLER_UNKNOWN: 0x30000003, // CREATE_FAILURE_NOT_FOUND
   STEP_WITHOUT_HANDLER: 0x8040000c, // PARSE_STEP_ENTRY_NO_HANDLER_TYPE
   STEP_WITHOUT_PROPERTIES: 0x8040000d, // COPY_HANDLER_PROPERTIES_FAILED
   SWU_FILE_COUNT: 0x30100004, // PREPARE_FAILURE_WRONG_FILECOUNT
+  SWU_SCRIPT_NAME_MISSING: 0x30100007, // MISSING_SCRIPT_FILE_NAME
   SWU_FILE_NAME_MISSING: 0x30100008, // MISSING_SWU_FILE_NAME
+  SWU_SCRIPT_CONFIG: 0x30100020, // BAD_SWUPDATE_CONFIG_FILE
+  SWU_SCRIPT_FILES: 0x30100103, // DOWNLOAD_FAILURE_WRONG_FILECOUNT
+  SWU_SCRIPT_UNKNOWN: 0x30100107, // DOWNLOAD_FAILURE_GET_SCRIPT_FILE_ENTITY
   SWU_FILE_UNKNOWN: 0x30100108, // DOWNLOAD_FAILURE_GET_PAYLOAD_FILE_ENTITY
+  SWU_SCRIPT_RESULT: 0x30100205, // INSTALL_FAILURE_PARSE_RESULT_FILE
   CRITERIA_MISSING: 0x30100206, // MISSING_INSTALLED_CRITERIA
+  // Packages
+  APT_MANIFEST_BAD: 0x30000068, // PARSE_BAD_FORMAT
+  APT_PACKAGE_BAD: 0x30200002, // INVALID_PACKAGE_DATA
+  APT_FILE_COUNT: 0x30200004, // PACKAGE_PREPARE_FAILURE_WRONG_FILECOUNT
+  APT_CRITERIA_STORE: 0x30200006, // INSTALLCRITERIA_PERSIST_FAILURE
+  APT_CRITERIA_MISSING: 0x30200007, // MISSING_INSTALLED_CRITERIA
+  APT_DOWNLOAD: 0x30200100, // PACKAGE_DOWNLOAD_FAILURE
+  APT_INSTALL: 0x30200200, // PACKAGE_INSTALL_FAILURE
+  APT_LOCKED: own(0xd0),
+  APT_SPACE: own(0xd1),
+  APT_DOWNGRADE: own(0xd2),
+  APT_TIMED_OUT: own(0xd3),
+  APT_REMOVES_AGENT: own(0xd4),
+  // Scripts
+  SCRIPT_NAME_MISSING: 0x30500005, // MISSING_SCRIPTFILENAME_PROPERTY
+  SCRIPT_NO_FILES: 0x30500102, // DOWNLOAD_FAILURE_INVALID_FILE_COUNT
+  SCRIPT_FILE_UNKNOWN: 0x30500103, // DOWNLOAD_FAILURE_GET_PRIMARY_FILE_ENTITY
+  SCRIPT_RESULT: 0x30500205, // INSTALL_FAILURE_PARSE_RESULT_FILE
+  SCRIPT_SILENT: 0x30500206, // INSTALL_FAILURE_SCRIPT_RESULT_EXTENDEDRESULTCODE_ZERO
+  SCRIPT_FAILED: 0x30501000, // plus the exit code
   // Content
   DOWNLOAD_FAILED: 0x40000005, // DOWNLOAD_EXCEPTION
   URL_BAD: 0x40000007, // INVALID_DOWNLOAD_URI
@@ -115,7 +158,62 @@ export const EXTENDED_RESULT_CODE = {
   REPLACED: own(0x14),
   DOWNGRADE: own(0x15),
   SLOT: own(0x1e),
+  // What a bundle must not contain; found before SWUpdate sees a byte of it
+  BUNDLE_FORMAT: own(0x20),
+  BUNDLE_BEHIND: own(0x21),
+  BUNDLE_UNSIGNED: own(0x22),
+  BUNDLE_DESCRIPTION: own(0x23),
+  BUNDLE_FILE: own(0x24),
+  BUNDLE_NO_IMAGE: own(0x25),
+  BUNDLE_HASH: own(0x26),
+  BUNDLE_DEVICE: own(0x27),
+  BUNDLE_HANDLER: own(0x28),
+  BUNDLE_ATTRIBUTE: own(0x29),
+  BUNDLE_STAGED: own(0x2a),
+  BUNDLE_SCRIPT: own(0x2b),
+  BUNDLE_LUA: own(0x2c),
+  BUNDLE_BOOT_VARIABLE: own(0x2d),
+  BUNDLE_FILES: own(0x2e),
+  BUNDLE_PARTITION: own(0x2f),
+  BUNDLE_UNWRITTEN: own(0x30),
+  SLOT_IN_USE: own(0x40),
+  HOST_NOT_ALLOWED: own(0x50),
+  CRASH_LOOP: own(0x60),
+  PROVIDER: own(0x61),
+  SWUPDATE_STALLED: own(0xa0),
+  NOT_DOWNLOADED: own(0xe0),
+  // Ordered at the device
+  CANCELLED_HERE: own(0x600),
+  COMMITTED_HERE: own(0x601),
+  ROLLED_BACK: own(0x602),
+  ROLLBACK_FAILED: own(0x603),
+  // Steps that are not images
+  STEP_UNKNOWN: own(0xb0),
+  STEP_SERVICE: own(0xb1),
+  STEP_REFUSED: own(0xb2),
+  TOO_MANY_STEPS: own(0xe8),
+  SCRIPT_PROPERTIES: own(0xf0),
+  SCRIPT_ACTION_RESULT: own(0xf1),
+  SCRIPT_TIMED_OUT: own(0xf2),
+  SCRIPT_KILLED: own(0xf3),
+  OWN_UNSAFE: own(0xf4),
+  OWN_RESULT: own(0xf5),
+  OWN_FAILED: own(0xf6),
+  OWN_BUSY: own(0xf7),
   INTERNAL: own(0xff),
+  // Local deployments
+  LOCAL_FOLDER: own(0x610),
+  LOCAL_FILE: own(0x611),
+  LOCAL_OFF: own(0x613),
+  LOCAL_INSTALLED: own(0x614),
+  LOCAL_BUSY: own(0x615),
+  LOCAL_TRIED: own(0x616),
+  // Log collection
+  LOGS_REQUEST: own(0x620),
+  LOGS_OFF: own(0x621),
+  LOGS_UPLOAD: own(0x622),
+  LOGS_BUNDLE: own(0x623),
+  LOGS_INTERRUPTED: own(0x624),
 } as const
 
 export type ErrorCode = keyof typeof EXTENDED_RESULT_CODE

@@ -1,20 +1,23 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../adapters/system/clock.ts'
+import { messageOf } from '../domain/errors.ts'
+import { deadline } from '../timing/deadline.ts'
+import { type RetryPolicy, retrying } from '../timing/retrying.ts'
 import { EXIT, Failure } from './failure.ts'
 import { HubFailure } from './hub-service.ts'
 
 export interface FollowOptions {
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two polls. */
   readonly interval: number
-  /** Milliseconds that the hub may be away before we give up. */
+  /** Milliseconds that the hub may be unreachable before we give up. */
   readonly patience: number
-  /** Milliseconds to follow at the most. */
+  /** Total timeout in milliseconds. */
   readonly timeout: number
 }
 
 export const FOLLOW_HELP = `
-Following survives failed polls and a hub that is away; Ctrl-C ends the watching, never the update.`
+Following tolerates failed polls and an unreachable hub. Ctrl-C stops the watching, never the update.`
 
-/** The longest pause between two tries while the hub is away, in milliseconds. */
+/** The longest pause between two attempts while the hub is unreachable, in milliseconds. */
 const LONGEST_PAUSE = 5_000
 
 /** Why a watch ended before its end. */
@@ -24,9 +27,12 @@ export class Stopped extends Failure {
   }
 }
 
+/** A timer of Node's runs no longer (timers.html, setTimeout). */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 /**
- * Looks again and again until `look` gives a result, which is then ours. A failure that passes is told to `onTrouble`
- * and survived. Errors: Stopped when `signal` aborts; Failure when the hub is away for too long, refuses, or time is up.
+ * Polls until `look` gives a result, and returns it. Transient failures are reported to `onTrouble` and tolerated. Errors:
+ * Stopped when `signal` aborts; Failure when the hub is away for too long or refuses, or at the timeout, also during a `look`.
  */
 export async function follow<T>(
   look: () => Promise<T | undefined>,
@@ -34,41 +40,61 @@ export async function follow<T>(
   { interval, patience, timeout }: FollowOptions,
   signal: AbortSignal,
 ): Promise<T> {
-  const deadline = Date.now() + timeout
+  const text = `the update did not end within ${Math.round(timeout / 60_000)} minutes`
+  const late = () => new Failure(EXIT.unavailable, text)
+  const limit = deadline(systemClock, Math.min(timeout, LONGEST_TIMER), late, signal)
   let troubleSince: number | undefined
-  for (let failures = 0; ; ) {
-    if (signal.aborted) throw new Stopped()
-    try {
-      const result = await aborted(look(), signal)
+  const away = (): number => systemClock.monotonic() - (troubleSince ?? 0)
+  const policy: RetryPolicy = {
+    pause(error, failures) {
+      troubleSince ??= systemClock.monotonic()
+      const passes = error instanceof HubFailure && error.passing && away() <= patience
+      return passes ? Math.min(interval * 2 ** Math.min(failures, 10), LONGEST_PAUSE) : undefined
+    },
+    onRetry: error => onTrouble(messageOf(error), away()),
+  }
+  try {
+    for (;;) {
+      const result = await retrying(() => unlessAborted(look(), limit.signal), policy, systemClock, limit.signal)
       if (result !== undefined) return result
-      failures = 0
       troubleSince = undefined
-    } catch (error) {
-      if (!(error instanceof HubFailure) || !error.passing) throw error
-      failures += 1
-      troubleSince ??= Date.now()
-      const away = Date.now() - troubleSince
-      if (away > patience) throw error
-      onTrouble(error.message, away)
+      await systemClock.sleep(interval, limit.signal)
     }
-    if (Date.now() > deadline) {
-      throw new Failure(EXIT.unavailable, `the update did not end within ${Math.round(timeout / 60_000)} minutes`)
-    }
-    const pause = failures === 0 ? interval : Math.min(interval * 2 ** Math.min(failures, 10), LONGEST_PAUSE)
-    await sleep(pause, undefined, { signal }).catch(() => {})
+  } catch (error) {
+    throw signal.aborted ? new Stopped() : error
+  } finally {
+    limit.clear()
   }
 }
 
-/** Aborts once somebody presses Ctrl-C. The second time the program ends at once, as ever. */
+let follower: AbortController | undefined
+
+/** Aborts at Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C or SIGTERM ends the program at once. */
 export function untilInterrupted(): AbortSignal {
-  const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
-  return stop.signal
+  follower = new AbortController()
+  return follower.signal
 }
 
-function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/**
+ * Listens for the whole run of the program. A library's own SIGINT handler, such as the one that restores the cursor, would
+ * otherwise end the program silently as soon as nobody else listens.
+ */
+export function endOnInterrupt(): void {
+  const onSignal = (name: NodeJS.Signals): void => {
+    // The terminal may be gone, and both the kernel and the shell say so.
+    if (name === 'SIGHUP') for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+    if (!follower) process.stderr.write('pi-adu-operator: stopped\n')
+    if (!follower || (follower.signal.aborted && name !== 'SIGHUP')) process.exit(EXIT.stopped)
+    follower.abort()
+  }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal)
+}
+
+/** `promise`, or Stopped as soon as `signal` aborts. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(new Stopped())
+    if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })

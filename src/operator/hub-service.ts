@@ -1,9 +1,9 @@
 import { EXIT, type ExitCode, Failure, messageOf } from './failure.ts'
 
-/** What a call to the hub failed with. `passing`: the same call may go well in a moment. */
+/** A call to the hub failed. `passing`: the failure is transient. */
 export class HubFailure extends Failure {
   readonly passing: boolean
-  /** Of the hub's answer, if there was one. */
+  /** HTTP status, if the hub answered. */
   readonly status: number | undefined
 
   constructor(exitCode: ExitCode, message: string, passing: boolean, status?: number, options?: ErrorOptions) {
@@ -18,7 +18,7 @@ export interface MethodAnswer {
   readonly payload: unknown
 }
 
-/** A twin as the service sees it, as far as we look. */
+/** The parts of a twin that we read, as the service sees it. */
 export interface Twin {
   readonly deviceId: string
   readonly connectionState?: string
@@ -30,7 +30,7 @@ export interface JobState {
   readonly status: string
   readonly queryCondition?: string
   readonly createdTime?: string
-  readonly cloudToDeviceMethod?: { readonly payload?: unknown }
+  readonly cloudToDeviceMethod?: { readonly methodName?: string; readonly payload?: unknown }
   readonly failureReason?: string
 }
 
@@ -38,16 +38,16 @@ export interface MethodCall {
   readonly name: string
   readonly payload: unknown
   readonly responseSeconds: number
-  /** How long the hub shall wait for a device that is not connected. */
+  /** How long the hub waits for a device that is not connected, in seconds. */
   readonly connectSeconds: number
 }
 
-/** Milliseconds: the SDK has no limit that works (iot-hub-wire, chapter 6). */
+/** Milliseconds: the SDK has no working timeout (PROTOCOL.md, "Service SDK"). */
 const LIMIT = 20_000
 
 type Sdk = typeof import('azure-iothub')
 
-/** The hub over the service SDK; no type of the SDK leaves this file. Errors: HubFailure, never with the key in it. */
+/** The hub over the service SDK; no SDK type leaves this file. Errors: HubFailure, which never contains the key. */
 export class HubService {
   readonly #client: InstanceType<Sdk['Client']>
   readonly #registry: InstanceType<Sdk['Registry']>
@@ -61,12 +61,12 @@ export class HubService {
     this.#jobs = sdk.JobClient.fromConnectionString(connectionString)
   }
 
-  /** Says nothing to the hub yet. */
+  /** Does not contact the hub yet. */
   static async open(connectionString: string): Promise<HubService> {
     const sdk = await import('azure-iothub').catch(cause => {
       throw new Failure(EXIT.usage, 'the package azure-iothub is not installed: npm install azure-iothub', { cause })
     })
-    // Each call is made once: the SDK would repeat a method for four minutes, and run it twice.
+    // Each call is made once. The SDK would repeat a method for up to four minutes, and could run it twice.
     const common = await import('azure-iot-common')
     const service = new HubService(sdk.default as unknown as Sdk, connectionString)
     service.#client.setRetryPolicy(new common.default.NoRetry())
@@ -96,12 +96,27 @@ export class HubService {
     return responseBody as unknown as Twin
   }
 
+  /** A merge patch of the desired properties. */
+  async updateDesired(deviceId: string, desired: object): Promise<void> {
+    const patch = { properties: { desired } }
+    await this.#limited(this.#registry.updateTwin(deviceId, patch, '*'), `the twin of ${deviceId}`)
+  }
+
+  /** The device may connect no more, and loses the connection that it has. */
+  async disable(deviceId: string, reason: string): Promise<void> {
+    const what = `device ${deviceId}`
+    const { responseBody } = await this.#limited(this.#registry.get(deviceId), what)
+    const changed = { ...responseBody, status: 'disabled', statusReason: reason } as never
+    await this.#limited(this.#registry.update(changed), what)
+  }
+
   /** All results of a query. */
   async query(sql: string): Promise<unknown[]> {
     const query = this.#registry.createQuery(sql, 100)
     const found: unknown[] = []
     do {
-      const { result } = await this.#limited(query.next(), 'the query')
+      // PROTOCOL.md, "Service SDK": without its token this is the first page again.
+      const { result } = await this.#limited(query.next(query.continuationToken), 'the query')
       if (Array.isArray(result)) found.push(...result)
     } while (query.hasMoreResults)
     return found

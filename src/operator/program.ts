@@ -1,11 +1,18 @@
 import { execFile } from 'node:child_process'
 import { EXIT, Failure } from './failure.ts'
 
-/** Runs one program to its end and gives its stdout. Errors: Failure with the program's last words. */
-export function runProgram(argv: readonly [string, ...string[]], input?: Buffer | string): Promise<Buffer> {
+/** With administration programs, which are not in an ordinary user's PATH. */
+const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
+
+/** Runs a program and returns its stdout; `more` is added to its environment. Errors: Failure with the program's last output. */
+export function runProgram(
+  argv: readonly [string, ...string[]],
+  input?: Buffer | string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Buffer> {
   const [file, ...args] = argv
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, LC_ALL: 'C' }
+    const env = { ...process.env, PATH, LC_ALL: 'C', ...more }
     const child = execFile(file, args, { env, encoding: 'buffer', maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
       if (!error) return resolve(stdout)
       if (error.code === 'ENOENT') return reject(new Failure(EXIT.usage, `${file} is not installed`))
@@ -13,7 +20,7 @@ export function runProgram(argv: readonly [string, ...string[]], input?: Buffer 
       const command = [file, ...args.slice(0, 2)].join(' ')
       reject(new Failure(EXIT.failed, `${command} failed: ${words || error.message}`, { cause: error }))
     })
-    // A program that ends without reading its input is judged by its exit code.
+    // A program may end without reading its input; its exit code decides.
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
   })

@@ -1,14 +1,17 @@
-/** Where an update is, as the twin shows it: of the method, or of a deployment of Device Update. */
+import { member, text } from '../domain/members.ts'
+import { ownState } from './own-state.ts'
+
+/** The progress of an update as the twin shows it: from the method, or from a deployment. */
 export interface Progress {
-  readonly pattern: 'firmwareUpdate' | 'deviceUpdate'
+  readonly pattern: 'firmwareUpdate' | 'deviceUpdate' | 'azureDeviceUpdateAgent'
   /** In the words of the pattern. */
   readonly stage: string
   readonly phase: 'rest' | 'running' | 'succeeded' | 'failed'
-  /** Per cent of the download. */
+  /** Percent of the download. */
   readonly percent?: number
-  /** What it is about: a URI, or a workflow id. */
+  /** A URI or a workflow id. */
   readonly subject?: string
-  /** Why it failed, and what else the device says. */
+  /** Why it failed, and other details from the device. */
   readonly details?: string
   /** Name → time as the device gave it. */
   readonly times: Readonly<Record<string, string>>
@@ -17,7 +20,7 @@ export interface Progress {
 const FAILED = ['downloadFailed', 'downloadfailed', 'applyFailed', 'rolledBack']
 const TIMES = ['startedWaitingTime', 'downloadCompleteTime', 'startedApplyingImage', 'lastFirmwareUpdate']
 
-/** `iothubDM.firmwareUpdate`; undefined when the device never showed any. */
+/** `iothubDM.firmwareUpdate`; undefined when the device never reported one. */
 export function firmwareProgress(reported: unknown): Progress | undefined {
   const shown = member(member(reported, 'iothubDM'), 'firmwareUpdate')
   const stage = text(member(shown, 'status'))
@@ -61,22 +64,55 @@ export function deploymentProgress(desired: unknown, reported: unknown): Progres
   const said = details[0] || (details[1] === '00000000' ? undefined : details[1])
   const state = member(agent, 'state')
   const found = { ...base, subject, ...(said === undefined ? {} : { details: said }) }
-  if (state === 6) return { ...found, stage: 'in progress', phase: 'running' }
+  if (state === 6) return running(found, reported)
   if (state === 255) return { ...found, stage: `failed (result ${resultCode})`, phase: 'failed' }
   if (resultCode === 700) return { ...found, stage: 'applied', phase: 'succeeded' }
   return { ...found, stage: resultCode === -1 ? 'cancelled' : `idle (result ${resultCode})`, phase: 'rest' }
 }
 
-/** When the hub took the newest `startedWaitingTime`: by the hub's clock, which all devices share. */
+/** With what the agent says of itself: `installing`, `waiting`, … */
+function running(found: Omit<Progress, 'stage' | 'phase'>, reported: unknown): Progress {
+  const own = ownState(reported)
+  return {
+    ...found,
+    stage: own && own.phase !== 'idle' ? own.phase : 'in progress',
+    phase: 'running',
+    ...(own?.percent === undefined ? {} : { percent: own.percent }),
+    ...(own?.waits === undefined ? {} : { details: own.waits }),
+  }
+}
+
+/** Phases of the contract of 2021, by what the cloud orders: in words, and the state that shows its end. */
+const PHASES_2021 = [
+  { doing: 'downloading', done: 'downloaded', state: 2 },
+  { doing: 'installing', done: 'installed', state: 4 },
+  { doing: 'applying', done: 'applied', state: 0 },
+] as const
+
+/** `azureDeviceUpdateAgent`, the contract of 2021; undefined when nothing was ever ordered through it. */
+export function progress2021(desired: unknown, reported: unknown): Progress | undefined {
+  const component = member(reported, 'azureDeviceUpdateAgent')
+  const action = member(member(member(desired, 'azureDeviceUpdateAgent'), 'service'), 'action')
+  const client = member(component, 'client')
+  const [state, code] = ['state', 'extendedResultCode'].map(name => member(client, name))
+  if (typeof action !== 'number' || state === undefined) return undefined
+  const base = { pattern: 'azureDeviceUpdateAgent', times: {} } as const
+  if (state === 255) {
+    const details =
+      typeof code === 'number' ? { details: (code >>> 0).toString(16).toUpperCase().padStart(8, '0') } : {}
+    return { ...base, ...details, stage: 'failed', phase: 'failed' }
+  }
+  const ordered = PHASES_2021[action]
+  if (!ordered) return { ...base, stage: action === 255 && state === 0 ? 'cancelled' : 'cancelling', phase: 'rest' }
+  // The agent acknowledges an order before it begins.
+  const isDone = state === ordered.state && member(member(component, 'service'), 'value') === action
+  if (!isDone) return { ...running(base, reported), stage: ordered.doing }
+  return { ...base, stage: ordered.done, phase: action === 2 ? 'succeeded' : 'running' }
+}
+
+/** When the hub received the newest `startedWaitingTime`, by the hub's clock, which all devices share. */
 export function startedAt(reported: unknown): number | undefined {
   const path = ['$metadata', 'iothubDM', 'firmwareUpdate', 'startedWaitingTime', '$lastUpdated']
   const time = text(path.reduce<unknown>(member, reported))
   return time === undefined ? undefined : Date.parse(time)
 }
-
-function member(value: unknown, key: string): unknown {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-  return isObject && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined
-}
-
-const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)

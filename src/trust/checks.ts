@@ -1,6 +1,6 @@
 import { messageOf } from '../domain/errors.ts'
 
-/** In the order in which they are made. */
+/** The checks, in the order in which they are made. */
 export type CheckName =
   | 'twin'
   | 'action'
@@ -15,7 +15,9 @@ export type CheckName =
   | 'schema'
   | 'names'
   | 'steps'
+  | 'provider'
   | 'detached manifest'
+  | 'child manifests'
   | 'compatibility'
   | 'handler'
   | 'urls'
@@ -27,7 +29,7 @@ export interface Check {
   readonly detail: string
 }
 
-/** What was checked and how it went: written on the way, so that an explanation can never differ from the verdict. */
+/** The checks and their results, recorded on the way, so that an explanation cannot differ from the verdict. */
 export class Checks {
   readonly #list: Check[] = []
 
@@ -35,7 +37,7 @@ export class Checks {
     return this.#list
   }
 
-  /** `check` throws when it fails; what it throws goes on to the caller. */
+  /** `check` throws when it fails; the error is recorded and rethrown. */
   run<T>(name: CheckName, check: () => T, detail: string | ((result: T) => string) = ''): T {
     try {
       const result = check()

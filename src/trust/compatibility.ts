@@ -4,9 +4,9 @@ type Pairs = Readonly<Record<string, string>>
 export type Match = 'match' | 'differ' | 'unknown'
 
 /**
- * Whether an update is meant for a device with these properties (protocol, chapter 12.3). Authors choose the names, and the
- * service changes the case: names are compared without case and without a leading `device`, values without case; names
- * that the device does not have say nothing. One entry that agrees is enough.
+ * Whether an update is meant for a device with these properties (PROTOCOL.md, "Compatibility"). Authors choose the names, and
+ * the service may change the case. So names are compared without case and without a leading `device`, values without case.
+ * Names that the device does not have are skipped. One matching entry is enough.
  */
 export function compare(entries: readonly Pairs[], properties: Pairs): Match {
   const own = Object.entries(properties).map(([name, value]) => [bare(name), value.toLowerCase()] as const)
@@ -23,4 +23,16 @@ function compareEntry(entry: Pairs, own: readonly (readonly [string, string])[])
   return answers.every(Boolean) ? 'match' : 'differ'
 }
 
-const bare = (name: string): string => name.toLowerCase().replace(/^device(?=.)/, '')
+/**
+ * Whether an entry describes a part of a device: unlike `compare`, every pair must be there and equal, so that a part that lacks a
+ * property is never chosen by the others.
+ */
+export function selects(entries: readonly Pairs[], properties: Pairs): boolean {
+  const own = Object.entries(properties).map(([name, value]) => [bare(name), value.toLowerCase()] as const)
+  const has = ([name, value]: [string, string]): boolean =>
+    own.some(([known, each]) => known === bare(name) && each === value.toLowerCase())
+  return entries.map(entry => Object.entries(entry)).some(pairs => pairs.length > 0 && pairs.every(has))
+}
+
+/** A name as it is compared. */
+export const bare = (name: string): string => name.toLowerCase().replace(/^device(?=.)/, '')

@@ -1,11 +1,11 @@
 import * as v from 'valibot'
-import type { FileEntity } from '../domain/deployment.ts'
+import type { FileEntity, Verified } from '../domain/deployment.ts'
 import { AgentError } from '../domain/errors.ts'
 import { isSafeName } from './names.ts'
 
 const file = v.looseObject({
   fileName: v.optional(v.string()),
-  // The published schema's spelling; the service sends the other one (chapter 3.3).
+  // The published schema's spelling; the service sends the other one (PROTOCOL.md, "Files of a manifest").
   filename: v.optional(v.string()),
   sizeInBytes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2147483648)),
   hashes: v.record(v.string(), v.string()),
@@ -13,13 +13,13 @@ const file = v.looseObject({
     v.record(v.string(), v.looseObject({ fileName: v.optional(v.string()), filename: v.optional(v.string()) })),
   ),
 })
-/** `files` of an update manifest (protocol, chapter 3.3). */
+/** `files` of an update manifest (PROTOCOL.md, "Files of a manifest"). */
 export const files = v.record(v.string(), file)
 
 /** By file id. */
-export type Entities = ReadonlyMap<string, FileEntity>
+export type Entities = ReadonlyMap<string, Verified<FileEntity>>
 
-/** Errors: AgentError `NAME_UNSAFE`, `HASH_TYPE`, `HASH_MISSING`, `MANIFEST_BAD`. */
+/** `given` comes from verified text, so its entries are `Verified`. Errors: AgentError `NAME_UNSAFE`, `HASH_TYPE`, `HASH_MISSING`, `MANIFEST_BAD`. */
 export function readFiles(given: v.InferOutput<typeof files>): Entities {
   return new Map(
     Object.entries(given).map(([fileId, { fileName, filename, sizeInBytes, hashes, relatedFiles }]) => {
@@ -30,7 +30,8 @@ export function readFiles(given: v.InferOutput<typeof files>): Entities {
         if (isSafeName(each)) continue
         throw new AgentError('NAME_UNSAFE', `file name ${JSON.stringify(each.slice(0, 80))} is not a plain file name`)
       }
-      return [fileId, { fileId, fileName: name, sizeInBytes, sha256: sha256Of(name, hashes) }]
+      const entity: FileEntity = { fileId, fileName: name, sizeInBytes, sha256: sha256Of(name, hashes) }
+      return [fileId, entity as Verified<FileEntity>]
     }),
   )
 }

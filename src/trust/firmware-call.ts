@@ -1,29 +1,40 @@
 import type { FirmwareUpdate } from '../domain/deployment.ts'
+import { Hosts } from '../domain/hosts.ts'
+import { isObject } from '../domain/members.ts'
+import { webUrl } from '../domain/web-url.ts'
 import { readRelaxed } from './relaxed-json.ts'
 
-/** What configuration demands of a call of `firmwareUpdate`. */
+/** What the configuration requires of a `firmwareUpdate` call. */
 export interface FirmwarePolicy {
   readonly enabled: boolean
-  /** Hosts, with a port or not; `*.example.com` is every host below it, `*` every host. */
+  /** As in `Hosts`. */
   readonly allowedHosts: readonly string[]
   readonly requireSha256: boolean
 }
 
-/** Room for a URL with a signature, and for everything else three times over. */
+/** The setting with the allowed hosts. */
+export const FIRMWARE_HOSTS = 'piAdu.firmwareUpdate.allowedHosts'
+
+/** Room for a URL with a signature, and ample room for the rest. */
 const MAX_TEXT = 8192
 const MAX_URL = 2048
 
-/** A call that is not obeyed, and why, in one sentence for the caller. */
+/** A refused call; the message is one sentence for the caller. */
 export class CallRefused extends Error {}
 
 /**
- * The one way from the payload of `firmwareUpdate` to something that may be acted on: an object, a text with JSON, or
- * the relaxed quoting of the .NET sample (protocol, chapter 11.1). Errors: CallRefused.
+ * The only way from the payload of `firmwareUpdate` to something that may be acted on: an object, a text with JSON, or the
+ * relaxed quoting of the .NET sample (PROTOCOL.md, "Call"). Errors: CallRefused.
  */
 export function readFirmwareCall(payload: unknown, policy: FirmwarePolicy): FirmwareUpdate {
   const call = objectOf(payload)
+  checkNames(call)
+  if (call.fwPackageUri === undefined) refuse(`fwPackageUri is missing${whatIsThere(call)}`)
   const url = urlOf(call.fwPackageUri, policy)
-  const sha256 = hashOf(call.sha256 ?? call.fwPackageCheckValue)
+  const sha256 =
+    call.sha256 === undefined || call.sha256 === null
+      ? hashOf('fwPackageCheckValue', call.fwPackageCheckValue)
+      : hashOf('sha256', call.sha256)
   if (sha256 === undefined && policy.requireSha256) {
     refuse('sha256 is missing, and this device takes no image without it (piAdu.firmwareUpdate.requireSha256)')
   }
@@ -44,9 +55,26 @@ export function readFirmwareCall(payload: unknown, policy: FirmwarePolicy): Firm
 
 function objectOf(payload: unknown): Record<string, unknown> {
   const value = typeof payload === 'string' ? parsed(payload) : payload
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  if (isObject(value)) return value
   const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`
   return refuse(`the payload is ${what}, not an object like {"fwPackageUri": "https://…"}`)
+}
+
+/** Names only, and only plain ones, because they go into the log. */
+function whatIsThere(call: Readonly<Record<string, unknown>>): string {
+  const names = Object.keys(call).filter(name => /^[\w.-]{1,40}$/.test(name))
+  return names.length === 0 ? '' : `; the payload has ${names.slice(0, 5).join(', ')}`
+}
+
+const NAMES = ['fwPackageUri', 'sha256', 'fwPackageCheckValue', 'sizeInBytes', 'version']
+
+/** Refuses names with different case: a hash under such a name would be ignored and protect nothing. */
+function checkNames(call: Readonly<Record<string, unknown>>): void {
+  const given = Object.keys(call)
+  for (const name of NAMES) {
+    const other = given.find(each => each !== name && each.toLowerCase() === name.toLowerCase())
+    if (other !== undefined && !given.includes(name)) refuse(`${other} must be spelled ${name}`)
+  }
 }
 
 function parsed(text: string): unknown {
@@ -59,33 +87,28 @@ function parsed(text: string): unknown {
 }
 
 function urlOf(text: unknown, { allowedHosts }: FirmwarePolicy): string {
-  if (text === undefined) refuse('fwPackageUri is missing')
-  if (typeof text !== 'string' || text.length > MAX_URL || !URL.canParse(text)) {
+  if (typeof text !== 'string' || text.length > MAX_URL) {
     refuse(`fwPackageUri is not a URL of at most ${MAX_URL} characters`)
   }
-  const url = new URL(text)
-  if (url.protocol !== 'https:') refuse(`fwPackageUri begins with ${url.protocol.slice(0, 20)}, only https: is taken`)
-  if (url.username !== '' || url.password !== '')
-    refuse('fwPackageUri has a user name in it, which the twin would show')
-  if (!allowedHosts.some(allowed => matches(url, allowed))) {
-    refuse(`host ${url.host.slice(0, 80)} is not allowed on this device (piAdu.firmwareUpdate.allowedHosts)`)
+  const { url, flaw } = webUrl(text)
+  if (!url) refuse(`fwPackageUri ${flaw}; only https: is taken`)
+  if (!url.secure) refuse('fwPackageUri begins with http:, only https: is taken')
+  if (url.credentials) refuse('fwPackageUri has a user name in it, which the twin would show')
+  const refused = new Hosts(FIRMWARE_HOSTS, allowedHosts).refusal(url, true)
+  if (refused) {
+    const host = `host ${url.host.slice(0, 80)} is not allowed on this device (${FIRMWARE_HOSTS})`
+    refuse(refused === 'private' ? `${host}: "*" does not allow private networks` : host)
   }
+  // As sent, because callers look for it in the twin.
   return text
 }
 
-function matches({ hostname, host, port }: URL, allowed: string): boolean {
-  if (allowed === '*') return true
-  const [name = '', onlyPort] = allowed.split(':')
-  if (onlyPort !== undefined && onlyPort !== (port || '443')) return false
-  return name.startsWith('*.') ? hostname.endsWith(name.slice(1)) : hostname === name || host === allowed
-}
-
 /** Hexadecimal or base64. */
-function hashOf(text: unknown): string | undefined {
+function hashOf(name: string, text: unknown): string | undefined {
   if (text === undefined || text === null) return undefined
   if (typeof text === 'string' && /^[0-9a-f]{64}$/i.test(text)) return text.toLowerCase()
   if (typeof text === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(text)) return Buffer.from(text, 'base64').toString('hex')
-  return refuse('sha256 is neither 64 hexadecimal digits nor 44 characters of base64')
+  return refuse(`${name} is neither 64 hexadecimal digits nor 44 characters of base64`)
 }
 
 function refuse(why: string): never {

@@ -1,12 +1,19 @@
-/** Text from outside that is not JSON as we accept it; the message ends a sentence that begins with its name. */
+/** Text from outside that is not JSON as we accept it. The message continues a sentence that begins with the text's name. */
 export class JsonError extends Error {
   override readonly name = 'JsonError'
+  /** The message without quotes from the document, for unverified documents. */
+  readonly plain: string
+
+  constructor(message: string, plain = message) {
+    super(message)
+    this.plain = plain
+  }
 }
 
-/** One value of a document, with what `JSON.parse` would lose: the order of members, and the text. */
+/** One value of a document, with what `JSON.parse` loses: the order of members, and the original text. */
 export interface JsonNode {
   readonly value: string | number | boolean | null | readonly JsonNode[] | ReadonlyMap<string, JsonNode>
-  /** As it stands in the document, without insignificant white space. */
+  /** The original text without insignificant white space. */
   compact(): string
 }
 
@@ -14,9 +21,9 @@ const MAX_DEPTH = 32
 const TOKEN = /[{}[\],:]|"[^"\\]*(?:\\.[^"\\]*)*"|[^\s{}[\],:"]+/g
 
 /**
- * Reads JSON that decides about trust (protocol, chapter 4.10): no member twice, at most 32 levels, no number beyond a
- * double, no `__proto__`. Two readers that would take different things from one text is how a signature over it is
- * worth nothing. The caller limits the size. Errors: JsonError.
+ * Reads JSON that decides about trust: no member twice, at most 32 levels, no number beyond a double, no `__proto__`. A
+ * signature is worthless when two readers understand the signed text differently (PROTOCOL.md, "Limits on signed input").
+ * The caller limits the size. Errors: JsonError.
  */
 export function parseJson(text: string): JsonNode {
   try {
@@ -24,7 +31,7 @@ export function parseJson(text: string): JsonNode {
   } catch {
     throw new JsonError('is not JSON')
   }
-  // The grammar is known to be right from here on, so tokens can be taken as they come.
+  // JSON.parse accepted the grammar, so tokens need no further checks.
   const tokens = text.match(TOKEN) ?? []
   let at = 0
   return read(0)
@@ -48,7 +55,7 @@ export function parseJson(text: string): JsonNode {
     while (tokens[at] !== '}') {
       if (tokens[at] === ',') at += 1
       const key = JSON.parse(next()) as string
-      if (members.has(key)) throw new JsonError(`has the member ${quoted(key)} twice`)
+      if (members.has(key)) throw new JsonError(`has the member ${quoted(key)} twice`, 'has a member twice')
       if (key === '__proto__') throw new JsonError('has a member "__proto__"')
       at += 1
       members.set(key, read(depth + 1))
@@ -81,7 +88,7 @@ function scalar(token: string): string | number | boolean | null {
   return value
 }
 
-/** As plain objects and arrays; like `JSON.parse`, for those who ask neither for order nor for text. */
+/** Like `JSON.parse`, but as strict as `parseJson`: plain objects and arrays, without order and text. */
 export function readJson(text: string): unknown {
   return plain(parseJson(text))
 }
@@ -91,7 +98,7 @@ export function plain({ value }: JsonNode): unknown {
   return Array.isArray(value) ? value.map(plain) : value
 }
 
-/** UTF-8 and nothing else; undefined for bytes that are not. */
+/** Decodes strict UTF-8; undefined for other bytes. */
 export function utf8(bytes: Buffer): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)

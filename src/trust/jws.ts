@@ -1,12 +1,13 @@
 import { type KeyObject, verify } from 'node:crypto'
 import { AgentError } from '../domain/errors.ts'
+import { isObject } from '../domain/members.ts'
 import type { ErrorCode } from '../domain/result-codes.ts'
 import { fromBase64url } from './base64.ts'
 import type { Checks } from './checks.ts'
 import { readJson, utf8 } from './json.ts'
 import { isRevoked, type KeyRing, MIN_KEY_BITS, rsaKey } from './keys.ts'
 
-/** The only algorithms that are looked up: everything else, `none` and HMAC included, is refused. */
+/** The accepted algorithms. Everything else is refused, `none` and HMAC included. */
 const DIGEST: Readonly<Record<string, string>> = { RS256: 'sha256', RS384: 'sha384', RS512: 'sha512' }
 const MAX_SIGNATURE_LENGTH = 16 * 1024
 
@@ -18,22 +19,22 @@ interface Compact {
   readonly header: string
   readonly payload: string
   readonly signature: string
-  /** What the signature covers: the ASCII bytes as transmitted. */
+  /** The bytes that the signature covers: ASCII, as transmitted. */
   readonly signed: Buffer
 }
 
 export interface Signed {
-  /** Base64url, as transmitted; signed by a key that a trusted root key vouches for. */
+  /** Base64url, as transmitted. The signing key is signed by a trusted root key. */
   readonly payload: string
   readonly rootKey: string
-  /** The name that the signing key gives itself; its root key signed that too. */
+  /** The signing key's own name for itself, which the root key has signed too. */
   readonly signingKey: string | undefined
 }
 
 /**
- * Verifies the chain root key → signing key → payload, in the order of protocol chapter 4.4. The signing key is always the
- * one in the signature, never a remembered one. Depends on no clock. Errors: AgentError `SIGNATURE_MISSING`, `JWS_…`, `SIGNING_KEY_REVOKED`,
- * one for each row of chapter 4.7.
+ * Verifies the chain root key → signing key → payload (PROTOCOL.md, "Order of verification"). The signing key is always the
+ * one in the signature, never a remembered one. Depends on no clock. Errors: AgentError `SIGNATURE_MISSING`, `JWS_…`,
+ * `SIGNING_KEY_REVOKED` (PROTOCOL.md, "Codes of a refused signature").
  */
 export function verifySignature(jws: unknown, ring: KeyRing, checks: Checks): Signed {
   const { outer, header, inner } = checks.run('structure', () => readChain(jws))
@@ -80,7 +81,7 @@ function signingKeyOf(inner: Compact, root: ReturnType<typeof rootKeyOf>, ring: 
     fail('JWS_SIGNING_KEY_PAYLOAD', 'the signing key must be an RSA key with n, and with e AQAB')
   }
   const key = rsaKey(n, e)
-  if (!key) fail('JWS_SIGNING_KEY_BUILD', `the signing key is no RSA key of at least ${MIN_KEY_BITS} bits`)
+  if (!key) fail('JWS_SIGNING_KEY_BUILD', `the signing key is not an RSA key of at least ${MIN_KEY_BITS} bits`)
   const name = typeof kid === 'string' ? kid.slice(0, 64) : undefined
   if (isRevoked(key, ring.disabledSigningKeys)) fail('SIGNING_KEY_REVOKED', `signing key ${name ?? ''} was withdrawn`)
   return { key, kid: name }
@@ -94,7 +95,7 @@ function verifyPart({ signed, signature }: Compact, alg: unknown, key: KeyObject
   if (!bytes || !verifies(digest, signed, key, bytes)) fail('JWS_SIGNATURE', `does not verify with ${who}`)
 }
 
-/** RSASSA-PKCS1-v1_5. A key or signature that OpenSSL will not look at is no valid one. */
+/** RSASSA-PKCS1-v1_5. A key or signature that OpenSSL rejects is not valid. */
 export function verifies(digest: string, signed: Buffer, key: KeyObject, signature: Buffer): boolean {
   try {
     return verify(digest, signed, key, signature)
@@ -105,30 +106,28 @@ export function verifies(digest: string, signed: Buffer, key: KeyObject, signatu
 
 function split(text: string, what: string): Compact {
   const [header, payload, signature, ...more] = text.split('.')
-  if (!header || !payload || !signature || more.length > 0) fail('JWS_STRUCTURE', `${what} has not three parts`)
+  if (!header || !payload || !signature || more.length > 0) fail('JWS_STRUCTURE', `${what} does not have three parts`)
   return { header, payload, signature, signed: Buffer.from(`${header}.${payload}`) }
 }
 
-/** `encoding` when the text is not base64url, `content` when that holds no object as `readJson` takes it. */
+/** Fails with `encoding` when the text is not base64url, with `content` when it is not an object that `readJson` accepts. */
 function object(text: string, what: string, encoding: ErrorCode, content = encoding): Record<string, unknown> {
   const bytes = fromBase64url(text)
   if (!bytes) fail(encoding, `${what} is not base64url`)
   const value = payloadOf(bytes)
   if (!value) fail(content, `${what} is not a JSON object without doubled members`)
-  // RFC 7515, chapter 4.1.11: an extension that must be understood, and is not.
+  // RFC 7515, section 4.1.11: `crit` names extensions that must be understood, and we know none.
   if (Object.hasOwn(value, 'crit')) fail('JWS_STRUCTURE', `${what} has crit, which no deployment needs`)
   return value
 }
 
-/** The object in these bytes; undefined when there is none that can be trusted to have one meaning. */
+/** The JSON object in these bytes; undefined when there is none, or when it is ambiguous. */
 export function payloadOf(bytes: Buffer | undefined): Record<string, unknown> | undefined {
   const text = bytes && utf8(bytes)
   if (text === undefined) return undefined
   try {
     const value = readJson(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined
+    return isObject(value) ? value : undefined
   } catch {
     return undefined
   }

@@ -2,16 +2,16 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { fromBase64 } from './base64.ts'
 import type { RootKey } from './root-keys.ts'
 
-/** Chapter 4.3: no key of the chain may be shorter. */
+/** Minimum length of every key of the chain (PROTOCOL.md, "Key size and algorithms"). */
 export const MIN_KEY_BITS = 2048
 
-/** A revoked signing key (chapter 4.9). */
+/** PROTOCOL.md, "Revoked signing keys". */
 export interface KeyHash {
   readonly alg: 'SHA256' | 'SHA384' | 'SHA512'
   readonly hash: Buffer
 }
 
-/** Everything that decides whose signature counts. */
+/** Everything that decides which signatures are accepted. */
 export interface KeyRing {
   readonly rootKeys: readonly RootKey[]
   readonly disabledRootKeys: readonly string[]
@@ -19,8 +19,8 @@ export interface KeyRing {
 }
 
 /**
- * A public RSA key from modulus and exponent. Real service data has them in either base64 alphabet, padded or not, the
- * modulus with a sign byte (chapter 4.2). Undefined when no usable key comes of it, short ones included.
+ * A public RSA key from modulus and exponent. The service sends them in either base64 alphabet, padded or not, the modulus
+ * with a sign byte (PROTOCOL.md, "Signature"). Undefined for an unusable or too short key.
  */
 export function rsaKey(n: string, e: string): KeyObject | undefined {
   const modulus = fromBase64(n)
@@ -41,7 +41,7 @@ export function rsaKey(n: string, e: string): KeyObject | undefined {
   }
 }
 
-/** Which of the two DER forms the service hashes is not known for sure: a key is revoked when either is listed. */
+/** A key is revoked if either of its DER forms is listed (PROTOCOL.md, "Revoked signing keys"). */
 export function isRevoked(key: KeyObject, revoked: readonly KeyHash[]): boolean {
   const forms = (['pkcs1', 'spki'] as const).map(type => key.export({ type, format: 'der' }))
   return revoked.some(({ alg, hash }) => forms.some(der => createHash(alg).update(der).digest().equals(hash)))

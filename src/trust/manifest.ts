@@ -1,11 +1,11 @@
 import * as v from 'valibot'
-import type { FileEntity, ManifestStep, UpdateId, UpdateManifest, Verified } from '../domain/deployment.ts'
+import type { FileEntity, InlineStep, UpdateId, UpdateManifest, Verified } from '../domain/deployment.ts'
 import { AgentError, messageOf } from '../domain/errors.ts'
 import type { Checks } from './checks.ts'
 import { bad, type Entities, files, readFiles } from './files.ts'
 import { JsonError, readJson } from './json.ts'
 
-/** In characters; a manifest in the twin can never be near it, a detached one comes in a file (chapter 4.10). */
+/** In characters (PROTOCOL.md, "Limits on signed input"). A manifest in the twin is far smaller; a detached one is a file. */
 export const MAX_MANIFEST_LENGTH = 256 * 1024
 
 const name = v.pipe(v.string(), v.regex(/^[A-Za-z0-9.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . -'))
@@ -21,6 +21,8 @@ const step = v.looseObject({
   handler: v.optional(v.string()),
   files: v.optional(v.array(v.string())),
   handlerProperties: v.optional(v.record(v.string(), v.unknown())),
+  detachedManifestFileId: v.optional(v.string()),
+  updateId: v.optional(v.unknown()),
 })
 
 const flat = v.looseObject({
@@ -39,30 +41,43 @@ const stepped = v.looseObject({
 
 const mini = v.looseObject({ updateId, detachedManifestFileId: v.pipe(v.string(), v.nonEmpty()), files })
 
-/** Stands for a manifest that is too big for the twin: it names the file that holds it (chapter 3.5). */
+/** A reference step as written: its child manifest is still in a file. */
+export interface Reference {
+  readonly type: 'reference'
+  readonly file: Verified<FileEntity>
+  /** What the child manifest must be; the service does not write it today. */
+  readonly updateId?: UpdateId
+}
+
+/** A manifest without the children that it refers to. */
+export interface WrittenManifest extends Omit<UpdateManifest, 'steps'> {
+  readonly steps: readonly (InlineStep | Reference)[]
+}
+
+/** Replaces a manifest that is too big for the twin, and names the file that holds it (PROTOCOL.md, "Detached manifest"). */
 export interface MiniManifest {
   readonly manifestVersion: string
   readonly updateId: UpdateId
-  readonly detached: FileEntity
+  readonly detached: Verified<FileEntity>
 }
 
 /**
- * The text whose hash was verified, as a manifest; `Verified` because only verified text gets here.
- * Versions 1 and 2 are flat (chapter 3.2) and become one step; 4 and 5 have steps (chapter 3.3) or are mini manifests; no
- * others. Unknown members are left alone. Errors: AgentError `MANIFEST_BAD`, `MANIFEST_VERSION`, `STEP_…`, `HASH_…`,
- * `NAME_UNSAFE`, `STEPS_UNSUPPORTED`, `DETACHED_ENTITY`.
+ * Parses the text whose hash was verified. The result is `Verified`, because only verified text gets here.
+ * Versions 1 and 2 are flat and become one step; 4 and 5 have steps or are mini manifests; no others (PROTOCOL.md,
+ * "Manifest versions"). Unknown members are left alone. Errors: AgentError `MANIFEST_BAD`, `MANIFEST_VERSION`, `STEP_…`,
+ * `HASH_…`, `NAME_UNSAFE`, `DETACHED_ENTITY`, `CHILD_ENTITY`.
  */
-export function parseManifest(text: string, checks: Checks): Verified<UpdateManifest> | Verified<MiniManifest> {
+export function parseManifest(text: string, checks: Checks): Verified<WrittenManifest> | Verified<MiniManifest> {
   const json = readText(text, checks)
   const manifestVersion = checks.run(
     'version',
     () => readVersion(json),
     version => `"${version}"`,
   )
-  return read(manifestVersion, json, checks) as Verified<UpdateManifest> | Verified<MiniManifest>
+  return read(manifestVersion, json, checks) as Verified<WrittenManifest> | Verified<MiniManifest>
 }
 
-function read(manifestVersion: string, json: Record<string, unknown>, checks: Checks): UpdateManifest | MiniManifest {
+function read(manifestVersion: string, json: Record<string, unknown>, checks: Checks): WrittenManifest | MiniManifest {
   const shape = <S extends v.GenericSchema>(schema: S) => checks.run('schema', () => check(schema, json))
   const names = (given: v.InferOutput<typeof files>) => checks.run('names', () => readFiles(given))
   if (/^[12]/.test(manifestVersion)) {
@@ -79,7 +94,17 @@ function read(manifestVersion: string, json: Record<string, unknown>, checks: Ch
   return checks.run('steps', () => fromStepped(manifestVersion, manifest, entities))
 }
 
-export const isMini = (manifest: UpdateManifest | MiniManifest): manifest is MiniManifest => 'detached' in manifest
+export const isMini = (manifest: WrittenManifest | MiniManifest): manifest is MiniManifest => 'detached' in manifest
+
+/**
+ * The phases of a list of steps cannot be ordered one by one (PROTOCOL.md, "Contract of 2021"). Errors: AgentError
+ * `MANIFEST_VERSION`.
+ */
+export function checkFlat({ manifestVersion }: Pick<UpdateManifest, 'manifestVersion'>): void {
+  if (/^[12]/.test(manifestVersion)) return
+  const message = `manifestVersion is "${manifestVersion}", but the contract of 2021 has only "1" and "2"`
+  throw new AgentError('MANIFEST_VERSION', message)
+}
 
 function readText(text: string, checks: Checks): Record<string, unknown> {
   try {
@@ -117,13 +142,14 @@ function fromMini(manifestVersion: string, manifest: v.InferOutput<typeof mini>,
   return { manifestVersion, updateId, detached }
 }
 
-function fromFlat(manifestVersion: string, manifest: v.InferOutput<typeof flat>, entities: Entities): UpdateManifest {
+function fromFlat(manifestVersion: string, manifest: v.InferOutput<typeof flat>, entities: Entities): WrittenManifest {
   return {
     manifestVersion,
     updateId: manifest.updateId,
     compatibility: [],
     steps: [
       {
+        type: 'inline',
         handler: manifest.updateType,
         files: [...entities.values()],
         handlerProperties: { installedCriteria: manifest.installedCriteria },
@@ -136,7 +162,7 @@ function fromStepped(
   manifestVersion: string,
   manifest: v.InferOutput<typeof stepped>,
   entities: Entities,
-): UpdateManifest {
+): WrittenManifest {
   return {
     manifestVersion,
     updateId: manifest.updateId,
@@ -147,19 +173,30 @@ function fromStepped(
 }
 
 function readStep(
-  { type, handler, files: ids = [], handlerProperties }: v.InferOutput<typeof step>,
+  {
+    type,
+    handler,
+    files: ids = [],
+    handlerProperties,
+    detachedManifestFileId = '',
+    ...more
+  }: v.InferOutput<typeof step>,
   index: number,
   entities: Entities,
-): ManifestStep {
+): InlineStep | Reference {
   if (type === 'reference') {
-    throw new AgentError('STEPS_UNSUPPORTED', `step ${index} is a reference step, which this agent does not support`)
+    const file = entities.get(detachedManifestFileId)
+    if (!file) {
+      throw new AgentError('CHILD_ENTITY', `reference step ${index}: detachedManifestFileId is not one of the files`)
+    }
+    return { type, file, ...(more.updateId === undefined ? {} : { updateId: check(updateId, more.updateId) }) }
   }
   if (!handler) throw new AgentError('STEP_WITHOUT_HANDLER', `step ${index} names no handler`)
   if (!handlerProperties) throw new AgentError('STEP_WITHOUT_PROPERTIES', `step ${index} has no handlerProperties`)
   const files = ids.map(
     id => entities.get(id) ?? bad(`step ${index} names file "${id.slice(0, 64)}", which is not in files`),
   )
-  return { handler, files, handlerProperties }
+  return { type: 'inline', handler, files, handlerProperties }
 }
 
 function check<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {

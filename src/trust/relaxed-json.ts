@@ -1,6 +1,6 @@
 /**
- * Reads the one form of not quite JSON that callers of `firmwareUpdate` send, after the .NET sample: a flat object
- * with bare or quoted names and single or double quotes, `{ fwPackageUri : 'https://someurl' }`. Undefined for all else.
+ * Reads the relaxed JSON that callers of `firmwareUpdate` copied from the .NET sample: a flat object with bare or quoted names
+ * and single or double quotes, `{ fwPackageUri : 'https://someurl' }`. Undefined for everything else.
  */
 export function readRelaxed(text: string): Record<string, string | number> | undefined {
   const inner = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1]
@@ -18,6 +18,6 @@ export function readRelaxed(text: string): Record<string, string | number> | und
   return Object.fromEntries(members)
 }
 
-/** `name : value` and the comma after it. No escapes: neither a URL nor a hash needs one. */
+/** `name : value` and the comma after it. No escapes, because URLs and hashes need none. */
 const MEMBER =
   /^(?:([A-Za-z_]\w*)|'([A-Za-z_]\w*)'|"([A-Za-z_]\w*)")\s*:\s*(?:'([^'"\\]*)'|"([^'"\\]*)"|(\d{1,15}))\s*(?:,\s*|$)/

@@ -6,10 +6,10 @@ import { verifies } from './jws.ts'
 import { type KeyHash, rsaKey } from './keys.ts'
 import type { RootKey } from './root-keys.ts'
 
-/** Protocol, chapter 4.10. */
+/** PROTOCOL.md, "Limits on signed input". */
 export const MAX_PACKAGE_BYTES = 256 * 1024
 
-/** What the service says about keys, once its signatures were verified (chapter 4.8). */
+/** The service's statement about keys, with verified signatures (PROTOCOL.md, "Root key package"). */
 export interface RootKeyPackage {
   readonly isTest: boolean
   readonly version: number
@@ -18,11 +18,11 @@ export interface RootKeyPackage {
   readonly disabledRootKeys: readonly string[]
   readonly disabledSigningKeys: readonly KeyHash[]
   readonly rootKeys: readonly RootKey[]
-  /** The signed text: equal for equal packages. */
+  /** The signed text; packages with equal text are equal. */
   readonly text: string
 }
 
-/** Keys that do not come from a package, so that packages can be verified with them. */
+/** Keys that do not come from a package; they verify packages. */
 export interface Anchors {
   /** The production keys. */
   readonly builtIn: readonly RootKey[]
@@ -31,9 +31,9 @@ export interface Anchors {
 }
 
 /**
- * A package from the network or the store. It counts when *every* built-in key signed it, or, on a device whose
- * configuration names root keys of its own, every one of those: they are as good as built in there, and a bench cannot
- * sign with Microsoft's keys. Errors: AgentError `PACKAGE_…`, the codes of chapter 4.8.
+ * Reads a package from the network or the store. *Every* built-in key must have signed it. On a device with configured root
+ * keys, a package that all of those have signed is accepted too, because a bench cannot sign with Microsoft's keys.
+ * Errors: AgentError `PACKAGE_…` (PROTOCOL.md, "Root key package").
  */
 export function readRootKeyPackage(bytes: Buffer, { builtIn, configured }: Anchors): RootKeyPackage {
   if (bytes.length > MAX_PACKAGE_BYTES) fail('PACKAGE_JSON', `is larger than ${MAX_PACKAGE_BYTES} bytes`)
@@ -45,7 +45,7 @@ export function readRootKeyPackage(bytes: Buffer, { builtIn, configured }: Ancho
   const signatures = readSignatures(root.get('signatures'))
   const anchors = configured.length > 0 ? [builtIn, configured] : [builtIn]
   const complaints = anchors.map(keys => complaintOf(keys, content, signedForms(signedPart), signatures))
-  // A bad signature says more than a missing one, which the keys of another place always have.
+  // A bad signature is more informative than a missing one, which is normal for the other set of keys.
   const worst = complaints.find(each => each?.code === 'PACKAGE_SIGNATURE') ?? complaints.at(-1)
   if (worst && !complaints.includes(undefined)) throw worst
   if (content.isTest && configured.length === 0) {
@@ -54,7 +54,7 @@ export function readRootKeyPackage(bytes: Buffer, { builtIn, configured }: Ancho
   return content
 }
 
-/** Why a package is not signed by all of `keys`; signature i belongs to the i-th member of rootKeys, as they are written. */
+/** Why a package is not signed by all of `keys`. Signature i belongs to the i-th member of rootKeys, in document order. */
 function complaintOf(
   keys: readonly RootKey[],
   { rootKeys }: Pick<RootKeyPackage, 'rootKeys'>,
@@ -64,8 +64,8 @@ function complaintOf(
   if (keys.length === 0) return new AgentError('PACKAGE_NO_ANCHOR', 'rootKeyPackage: there is no key to verify it with')
   for (const { kid, n, e } of keys) {
     const signature = signatures[rootKeys.findIndex(each => each.kid === kid)]
-    if (!signature) return new AgentError('PACKAGE_UNSIGNED', `rootKeyPackage: has no signature of root key ${kid}`)
-    // Never with the modulus that the package itself claims for this name.
+    if (!signature) return new AgentError('PACKAGE_UNSIGNED', `rootKeyPackage: has no signature by root key ${kid}`)
+    // Verified with our own modulus, never with the one that the package claims for this name.
     const key = rsaKey(n, e)
     if (!key || !signed.some(bytes => verifies('sha256', bytes, key, signature))) {
       return new AgentError('PACKAGE_SIGNATURE', `rootKeyPackage: the signature of root key ${kid} does not verify`)
@@ -75,8 +75,8 @@ function complaintOf(
 }
 
 /**
- * The bytes that may have been signed: the text without white space, and what the reference's serializer would make of it,
- * with `/` escaped or not. All of them say the same, so it is safe to try each (chapter 4.8).
+ * The bytes that may have been signed: the text without white space, and the output of the reference's serializer, with `/`
+ * escaped or not. All of them mean the same, so it is safe to try each (PROTOCOL.md, "Root key package").
  */
 function signedForms(node: JsonNode): readonly Buffer[] {
   const normal = serialized(node)
@@ -96,7 +96,7 @@ function parse(bytes: Buffer): JsonNode {
   try {
     return parseJson(text)
   } catch (error) {
-    if (error instanceof JsonError) fail('PACKAGE_JSON', error.message)
+    if (error instanceof JsonError) fail('PACKAGE_JSON', error.plain)
     throw error
   }
 }
@@ -128,15 +128,17 @@ function readProtected(node: JsonNode): Omit<RootKeyPackage, 'text'> {
 function readRootKeys(node: JsonNode | undefined): readonly RootKey[] {
   if (!(node?.value instanceof Map)) fail('PACKAGE_ROOT_KEYS', 'has no rootKeys')
   if (node.value.size === 0) fail('PACKAGE_ROOT_KEYS_EMPTY', 'rootKeys is empty')
-  return [...node.value].map(([kid, entry]) => {
+  return [...node.value].map(([kid, entry], index) => {
+    // The name is left out, because the package is unverified.
+    const which = `root key ${index + 1}`
     if (kid === '') fail('PACKAGE_KEY_ID', 'rootKeys has a key without a name')
-    const { keyType, n, e } = object(entry, 'PACKAGE_KEY_PARAMETERS', `root key ${kid}`)
-    if (keyType === undefined) fail('PACKAGE_KEY_TYPE_MISSING', `root key ${kid} has no keyType`)
-    if (keyType !== 'RSA') fail('PACKAGE_KEY_TYPE', `root key ${kid} is not of keyType RSA`)
-    if (typeof n !== 'string' || !fromBase64(n)) fail('PACKAGE_MODULUS', `the n of root key ${kid} is not base64url`)
-    if (!isCount(e)) fail('PACKAGE_EXPONENT', `the e of root key ${kid} is not a number`)
+    const { keyType, n, e } = object(entry, 'PACKAGE_KEY_PARAMETERS', which)
+    if (keyType === undefined) fail('PACKAGE_KEY_TYPE_MISSING', `${which} has no keyType`)
+    if (keyType !== 'RSA') fail('PACKAGE_KEY_TYPE', `${which} is not of keyType RSA`)
+    if (typeof n !== 'string' || !fromBase64(n)) fail('PACKAGE_MODULUS', `the n of ${which} is not base64url`)
+    if (!isCount(e)) fail('PACKAGE_EXPONENT', `the e of ${which} is not a number`)
     const exponent = exponentText(e)
-    if (!rsaKey(n, exponent)) fail('PACKAGE_KEY_PARAMETERS', `root key ${kid} is no RSA key of a safe length`)
+    if (!rsaKey(n, exponent)) fail('PACKAGE_KEY_PARAMETERS', `${which} is not an RSA key of a safe length`)
     return { kid, n, e: exponent }
   })
 }
@@ -169,7 +171,8 @@ function base64Of(text: unknown, name: string): Buffer {
 }
 
 function kidOf({ value }: JsonNode): string {
-  if (typeof value !== 'string' || value === '') fail('PACKAGE_KEY_ID', 'disabledRootKeys has an entry that is no name')
+  if (typeof value !== 'string' || value === '')
+    fail('PACKAGE_KEY_ID', 'disabledRootKeys has an entry that is not a name')
   return value
 }
 
@@ -188,7 +191,7 @@ function object(node: JsonNode, code: ErrorCode, what: string): Record<string, u
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0
 
-/** Big-endian, as a JWK has it. */
+/** Big-endian, as in a JWK. */
 function exponentText(e: number): string {
   const hex = e.toString(16)
   return Buffer.from(hex.length % 2 ? `0${hex}` : hex, 'hex').toString('base64url')
@@ -198,7 +201,7 @@ function fail(code: ErrorCode, message: string): never {
   throw new AgentError(code, `rootKeyPackage: ${message}`)
 }
 
-/** Whether `next` may take the place of `stored`: a replay of an older one would undo withdrawals (chapter 4.10). */
+/** Whether `next` may replace `stored`: a replay would undo revocations (PROTOCOL.md, "Age of a package"). */
 export function compareAge(stored: RootKeyPackage, next: RootKeyPackage): 'same' | 'newer' | 'older' {
   if (next.text === stored.text) return 'same'
   if (next.version !== stored.version) return next.version > stored.version ? 'newer' : 'older'

@@ -1,7 +1,7 @@
 import type { KeyRing } from './keys.ts'
 import type { Anchors, RootKeyPackage } from './root-key-package.ts'
 
-/** A root key as configuration and built-in list give it: RSA, base64url modulus and exponent. */
+/** A root key in the configuration or the built-in list: RSA, modulus and exponent in base64url. */
 export interface RootKey {
   readonly kid: string
   readonly n: string
@@ -9,7 +9,7 @@ export interface RootKey {
 }
 
 /**
- * The production root keys of Device Update (protocol, chapter 4.5). The first signs today; the second is its announced
+ * The production root keys of Device Update (PROTOCOL.md, "Root keys"). The first signs today; the second is its announced
  * successor, so both are trusted from the first day.
  */
 export const PRODUCTION_ROOT_KEYS: readonly RootKey[] = [
@@ -26,8 +26,8 @@ export const PRODUCTION_ROOT_KEYS: readonly RootKey[] = [
 ]
 
 /**
- * Built-in and configured keys, and those of a verified package, in this order: a package cannot give a known name to
- * another key, but it can withdraw any.
+ * Built-in keys, configured keys, and those of a verified package, in this order. So a package can withdraw any key, but
+ * cannot replace the key of a known name.
  */
 export const ringOf = ({ builtIn, configured }: Anchors, newest: RootKeyPackage | undefined): KeyRing => ({
   rootKeys: [...builtIn, ...configured, ...(newest?.rootKeys ?? [])],

@@ -1,15 +1,25 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cancelPatch, deployPatch, retryPatch } from './authoring/deploy.ts'
-import { detach } from './authoring/detached.ts'
+import { type Offline, writeOffline } from '../../src/operator/offline/folder.ts'
+import { cancelPatch, type DeploymentOrder, deployPatch, retryPatch } from './authoring/deploy.ts'
+import { detach, referenceTo } from './authoring/detached.ts'
 import { publish } from './authoring/files.ts'
 import { openAuthority } from './authoring/keys.ts'
-import { fileUrls, type ImportedUpdate, importUpdate, type UpdateDescription } from './authoring/manifest.ts'
+import {
+  fileUrls,
+  type ImportedUpdate,
+  importUpdate,
+  type ReferenceDescription,
+  type StepDescription,
+  type UpdateDescription,
+} from './authoring/manifest.ts'
 import { signManifest } from './authoring/sign.ts'
+import { imageStep } from './authoring/steps.ts'
 import { startContentServer } from './content/content-server.ts'
 import { startHub } from './hub/hub.ts'
 import type { JsonObject } from './hub/json.ts'
+import { type Orchestrated, orchestrate } from './orchestrate.ts'
 import { openBundleSigner } from './workbench/bundle-key.ts'
 import { createDevice, type DeviceDescription } from './workbench/device.ts'
 import { type BundleDescription, buildBundle } from './workbench/swu.ts'
@@ -26,7 +36,7 @@ export type Bench = Awaited<ReturnType<typeof startBench>>
 /** Where a deployment differs from the usual one. */
 export interface DeployOptions {
   readonly workflowId?: string
-  /** Of the update manifest that is sent, after it was signed. */
+  /** Changes the update manifest after it was signed. */
   readonly tamper?: (manifest: string) => string
   /** null: the deployment has none. */
   readonly signature?: string | null
@@ -55,6 +65,39 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
   const desired = (id: string) => hub.getTwin(id).properties.desired as JsonObject
   const patch = (id: string, value: JsonObject) => hub.updateDesired(id, value)
 
+  const newFolder = async (): Promise<string> => {
+    const dir = join(stateDir, 'bundles', randomUUID())
+    await mkdir(dir, { recursive: true })
+    return dir
+  }
+  const importSteps = async (
+    version: string,
+    steps: readonly StepDescription[],
+    more: Partial<UpdateDescription> = {},
+  ): Promise<ImportedUpdate> => {
+    const update = await importUpdate({
+      provider: 'contoso',
+      name: 'workbench',
+      version,
+      compatibility: [{ manufacturer: 'contoso', model: 'workbench' }],
+      steps,
+      ...more,
+    })
+    await publish(update.files, contentDir)
+    return update
+  }
+
+  const orderOf = (update: ImportedUpdate, options: DeployOptions = {}): DeploymentOrder => {
+    const { workflowId = randomUUID(), tamper = (text: string) => text, signature } = options
+    return {
+      workflowId,
+      manifest: tamper(update.manifest),
+      signature: signature ?? signManifest(update.manifest, authority),
+      fileUrls: options.fileUrls ?? fileUrls(update.files, path => content.url(path)),
+      ...(options.rootKeyPackageUrl === undefined ? {} : { rootKeyPackageUrl: options.rootKeyPackageUrl }),
+    }
+  }
+
   return {
     hub,
     content,
@@ -70,7 +113,7 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
       if (hub.hasDevice(id)) hub.deleteDevice(id)
       hub.createDevice(id)
       await createDevice(dir, {
-        connectionString: hub.deviceConnectionString(id),
+        connectionString: hub.deviceConnectionString(id, { webSocket: more.iotHubProtocol === 'mqtt/ws' }),
         hubCaFile: hub.caFile,
         contentCaFile: hub.caFile,
         rootKeys: authority.rootKeyJwks,
@@ -82,39 +125,25 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
 
     /** A signed bundle in the state folder, not published. */
     async buildBundle(description: BundleDescription, name = `system-${description.tree.version}.swu`, by = signer) {
-      const dir = join(stateDir, 'bundles', randomUUID())
-      await mkdir(dir, { recursive: true })
-      const path = join(dir, name)
+      const path = join(await newFolder(), name)
       await buildBundle(path, description, by)
       return path
     },
 
+    /** A bundle's update: `importSteps` with one step, unless `more` has others. */
+    importBundle: (path: string, version: string, more: Partial<UpdateDescription> = {}): Promise<ImportedUpdate> =>
+      importSteps(version, [imageStep(path, version)], more),
+
     /** As the service does at import: measures, publishes, writes the manifest. */
-    async importBundle(path: string, version: string, more: Partial<UpdateDescription> = {}): Promise<ImportedUpdate> {
-      const name = path.slice(path.lastIndexOf('/') + 1)
-      const update = await importUpdate({
-        provider: 'contoso',
-        name: 'workbench',
-        version,
-        compatibility: [{ manufacturer: 'contoso', model: 'workbench' }],
-        steps: [
-          {
-            handler: 'microsoft/swupdate:2',
-            files: [path],
-            handlerProperties: { installedCriteria: version, swuFileName: name },
-          },
-        ],
-        ...more,
-      })
-      await publish(update.files, contentDir)
-      return update
-    },
+    importSteps,
+
+    /** A step of another update that refers to this one. */
+    referenceTo: async (child: ImportedUpdate, text?: string): Promise<ReferenceDescription> =>
+      referenceTo(child, await newFolder(), text),
 
     /** The same update with a detached manifest, published; `text` is what its file holds instead of the right thing. */
     async detachManifest(update: ImportedUpdate, text?: string): Promise<ImportedUpdate> {
-      const dir = join(stateDir, 'bundles', randomUUID())
-      await mkdir(dir, { recursive: true })
-      const detached = await detach(update, dir, text)
+      const detached = await detach(update, await newFolder(), text)
       await publish(detached.files, contentDir)
       return detached
     },
@@ -126,25 +155,41 @@ export async function startBench({ stateDir, contentPort, log }: BenchOptions) {
       return content.url(`rootkeypackages/${name}`)
     },
 
+    /** Writes the folder with which a device without a network is updated, as the operator's `offline create` does. */
+    async writeOffline(update: ImportedUpdate, folder: string): Promise<Offline> {
+      const { deviceUpdate } = deployPatch({}, orderOf(update))
+      const ca = await readFile(hub.caFile, 'utf8')
+      return writeOffline((deviceUpdate as JsonObject).service, folder, ca)
+    },
+
     /** Returns the workflow id. */
     deploy(id: string, update: ImportedUpdate, options: DeployOptions = {}): string {
-      const { workflowId = randomUUID(), tamper = (text: string) => text, signature } = options
-      const order = {
-        workflowId,
-        manifest: tamper(update.manifest),
-        signature: signature ?? signManifest(update.manifest, authority),
-        fileUrls: options.fileUrls ?? fileUrls(update.files, path => content.url(path)),
-        ...(options.rootKeyPackageUrl === undefined ? {} : { rootKeyPackageUrl: options.rootKeyPackageUrl }),
-      }
+      const order = orderOf(update, options)
       const change = deployPatch(desired(id), order)
-      if (signature === null) {
+      if (options.signature === null) {
         // Merging would keep the one of the deployment before.
         const { service } = change.deviceUpdate as { service: { updateManifestSignature: string | null } }
         service.updateManifestSignature = null
       }
       patch(id, change)
-      return workflowId
+      return order.workflowId
     },
+    /** Orders the update phase by phase, as the service of 2021 does. `onOrder` is called with each action. */
+    orchestrate(
+      id: string,
+      update: ImportedUpdate,
+      options: Pick<DeployOptions, 'fileUrls'> = {},
+      onOrder?: (action: number) => void,
+    ): Orchestrated {
+      const order = {
+        updateId: JSON.stringify(update.updateId),
+        manifest: update.manifest,
+        signature: signManifest(update.manifest, authority),
+        fileUrls: options.fileUrls ?? fileUrls(update.files, path => content.url(path)),
+      }
+      return orchestrate(hub, id, order, onOrder)
+    },
+
     cancel: (id: string, workflowId?: string) => patch(id, cancelPatch(desired(id), workflowId)),
     retry: (id: string, retryTimestamp: string) => patch(id, retryPatch(desired(id), retryTimestamp)),
 

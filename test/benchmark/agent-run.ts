@@ -2,17 +2,16 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import { readLoggedEvent } from '../../src/view/event.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
+import { jsonIn } from '../bench/event-lines.ts'
 import { writeBootEnv } from '../bench/workbench/boot-env.ts'
 import { type ProcessFigures, processFigures } from './process-figures.ts'
 import { DEVICE, type Payload, type Rig } from './rig.ts'
 
-interface LogLine {
-  readonly time: string
-  readonly event: string
-  readonly step?: string
-  readonly [field: string]: unknown
-}
+type Logged = NonNullable<ReturnType<typeof readLoggedEvent>>
+type Name = Logged['event']
+type Told<N extends Name> = Extract<Logged, { readonly event: N }>
 
 /** The agent as a process of its own, on slot a of the rig's device. */
 export interface RunningAgent {
@@ -20,8 +19,8 @@ export interface RunningAgent {
   /** Milliseconds from its start to "connected, and the twin was read". */
   readonly connectedAfter: number
   figures(): ProcessFigures
-  /** The first line that `check` likes, from now on. Rejects when the agent ends, or reports a result, before. */
-  line(check: (line: LogLine) => boolean): Promise<LogLine>
+  /** The first such event from now on. Rejects when the agent ends, or reports a result, before. */
+  event<N extends Name>(name: N, is?: (event: Told<N>) => boolean): Promise<Told<N>>
   kill(signal?: NodeJS.Signals): Promise<void>
 }
 
@@ -51,37 +50,36 @@ export async function startAgent(
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', TMPDIR: device.temporary },
   })
   const exit = once(child, 'exit')
-  const listeners = new Set<(line: LogLine | undefined) => void>()
+  const listeners = new Set<(event: Logged | undefined) => void>()
   const last: string[] = []
   const lines = createInterface({ input: child.stderr })
   lines.on('line', text => {
     last.push(text)
     if (last.length > 5) last.shift()
-    if (!text.startsWith('{')) return
-    const line = JSON.parse(text) as LogLine
-    for (const listener of [...listeners]) listener(line)
+    const event = readLoggedEvent(jsonIn(text))
+    if (event) for (const listener of [...listeners]) listener(event)
   })
   lines.on('close', () => {
     for (const listener of [...listeners]) listener(undefined)
   })
-  const line = (check: (line: LogLine) => boolean): Promise<LogLine> =>
+  const event = <N extends Name>(name: N, is: (event: Told<N>) => boolean = () => true): Promise<Told<N>> =>
     new Promise((resolve, reject) => {
-      const listener = (next: LogLine | undefined): void => {
-        const liked = next && check(next)
-        if (next && !liked && next.event !== 'result') return
+      const listener = (next: Logged | undefined): void => {
+        const found = next?.event === name && is(next as Told<N>)
+        if (next && !found && next.event !== 'result') return
         listeners.delete(listener)
-        if (liked) resolve(next)
+        if (found) resolve(next as Told<N>)
         else reject(new Error(`the agent did not get there; it said last: ${last.join('\n')}`))
       }
       listeners.add(listener)
     })
-  const connected = await line(({ event }) => event === 'hub.connected')
+  const connected = await event('hub.connected')
   const pid = child.pid!
   return {
     pid,
     connectedAfter: Date.parse(connected.time) - begun,
     figures: () => processFigures(pid),
-    line,
+    event,
     async kill(signal = 'SIGTERM') {
       child.kill(signal)
       await exit
@@ -96,15 +94,20 @@ export interface InstallFigures {
   readonly peakMB: number
 }
 
-/** From the order in the twin to a slot that is whole and on the disk, which is when the agent turns to the boot state. */
-export async function installWithAgent(rig: Rig, payload: Payload, options: AgentOptions): Promise<InstallFigures> {
+/** From the order in the twin to a slot that is whole and on the disk, which is when the installation has ended. */
+export async function installWithAgent(
+  rig: Rig,
+  payload: Payload,
+  options: AgentOptions,
+  url = rig.content.url,
+): Promise<InstallFigures> {
   await forget(rig)
   const agent = await startAgent(rig, options)
   try {
     const before = agent.figures()
-    const done = agent.line(({ event, step }) => event === 'step' && step === 'activate')
+    const done = agent.event('install.end')
     const begun = Date.now()
-    order(rig, payload)
+    order(rig, payload, url)
     const { time } = await done
     const after = agent.figures()
     return {
@@ -118,6 +121,7 @@ export async function installWithAgent(rig: Rig, payload: Payload, options: Agen
   }
 }
 
-export function order(rig: Rig, { update }: Payload): string {
-  return rig.bench.deploy(DEVICE, update, { fileUrls: fileUrls(update.files, rig.content.url) })
+/** `url`: where the content server has a file. */
+export function order(rig: Rig, { update }: Payload, url = rig.content.url): string {
+  return rig.bench.deploy(DEVICE, update, { fileUrls: fileUrls(update.files, url) })
 }

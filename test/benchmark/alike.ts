@@ -19,7 +19,13 @@ export interface Alike {
 }
 
 /** Installations onto a card that holds more or less of the image already, in turn with compareBeforeWrite and without. */
-export async function ontoACard(rig: Rig, payload: Payload, options: AgentOptions, rounds: number): Promise<Alike[]> {
+export async function ontoACard(
+  rig: Rig,
+  payload: Payload,
+  options: AgentOptions,
+  rounds: number,
+  say: (line: string) => void,
+): Promise<Alike[]> {
   const slot = rig.device.slots.b
   await rig.freshSlot(payload.imageBytes)
   await installWithAgent(rig, payload, options)
@@ -35,6 +41,8 @@ export async function ontoACard(rig: Rig, payload: Payload, options: AgentOption
         runs.unseen.push(unseen.ms / 1000)
         runs.compared.push(compared.ms / 1000)
         runs.written.push(compared.writtenBytes / image.length)
+        const seconds = `unseen ${(unseen.ms / 1000).toFixed(2)} s, compared ${(compared.ms / 1000).toFixed(2)} s`
+        say(`${share * 100} % alike, round ${round + 1} of ${rounds}: ${seconds}`)
       }
       const { written, ...seconds } = runs
       results.push({ share, ...seconds, writtenPerImageByte: Number(median(written).toFixed(3)) })

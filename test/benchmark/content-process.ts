@@ -8,6 +8,8 @@ import type { Faults } from '../bench/content/faults.ts'
 export interface ContentProcess {
   /** For races. */
   url(path: string): string
+  /** As `url`, at the rate of gigabit Ethernet. */
+  gigabitUrl(path: string): string
   /** Of the server that counts, and has the faults that are set. */
   faultyUrl(path: string): string
   setFaults(faults: Faults): Promise<void>
@@ -17,7 +19,7 @@ export interface ContentProcess {
 
 export async function startContentProcess(dir: string, certificates: string): Promise<ContentProcess> {
   const child = fork(fileURLToPath(new URL('serve.js', import.meta.url)), [dir, certificates])
-  const origin = (await answer(child)) as { faulty: string; fast: string }
+  const origin = (await answer(child)) as Record<'faulty' | 'fast' | 'gigabit', string>
   const under = (base: string) => (path: string) => base + path.split('/').map(encodeURIComponent).join('/')
   const ask = async (message: object | 'stats') => {
     const answered = answer(child)
@@ -26,6 +28,7 @@ export async function startContentProcess(dir: string, certificates: string): Pr
   }
   return {
     url: under(origin.fast),
+    gigabitUrl: under(origin.gigabit),
     faultyUrl: under(origin.faulty),
     setFaults: async faults => void (await ask({ faults })),
     stats: async () => ((await ask('stats')) as { stats: Record<string, FileStats> }).stats,

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { contentPath } from '../bench/authoring/files.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
@@ -11,6 +11,7 @@ export async function fetchedWithCuts(
   payload: Payload,
   options: AgentOptions,
   cuts: number,
+  say: (line: string) => void,
 ): Promise<number> {
   await forget(rig)
   await rig.freshSlot(payload.imageBytes)
@@ -18,13 +19,13 @@ export async function fetchedWithCuts(
   const places = Array.from({ length: cuts }, () => Math.random() * payload.bytes).sort((a, b) => a - b)
   const [file] = payload.update.files
   let ordered = false
-  for (const place of [...places, undefined]) {
+  for (const [cut, place] of [...places, undefined].entries()) {
+    if (place !== undefined) say(`power cut ${cut + 1} of ${cuts}`)
+    // Another boot of the machine, as after a power cut.
+    await writeFile(rig.device.commandLine, `adu.slot=a adu.boot=${place}\n`)
     const agent = await startAgent(rig, options)
-    const there = agent.line(({ event, step, bytes }) =>
-      place === undefined
-        ? event === 'step' && step === 'activate'
-        : event === 'install.progress' && Number(bytes) >= place,
-    )
+    const there =
+      place === undefined ? agent.event('install.end') : agent.event('install.progress', ({ bytes }) => bytes >= place)
     if (!ordered)
       rig.bench.deploy(DEVICE, payload.update, { fileUrls: fileUrls(payload.update.files, rig.content.faultyUrl) })
     ordered = true

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { GUEST_VIEW } from '../bench/hub/certs.ts'
 import { runProgram } from '../bench/workbench/program.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
@@ -22,7 +21,7 @@ const QUEUE = 100
  * A far machine that is this one: whatever this network namespace sends to `GUEST_VIEW` comes back to it over the wire, as
  * from there. TCP itself then has to do with distance and loss, which a relay between two connections would hide from it.
  * What tc-netem(8) does, for kernels without it. `server`: the port that others connect to. Needs a network namespace of its
- * own (unshare --net), and socat.
+ * own (unshare --net), and Perl.
  */
 export async function farWire(server: number): Promise<{ set(wire: Wire): void; stop(): Promise<void> }> {
   await runProgram(['ip', 'link', 'set', 'lo', 'up'])
@@ -30,14 +29,7 @@ export async function farWire(server: number): Promise<{ set(wire: Wire): void; 
   relay.bind(0, '127.0.0.1')
   await once(relay, 'listening')
   const port = await freePort()
-  const tun = `TUN:${OWN_ADDRESS}/24,up,iff-no-pi`
-  const datagrams = `UDP4-DATAGRAM:127.0.0.1:${(relay.address() as AddressInfo).port},bind=127.0.0.1:${port}`
-  const socat = spawn('socat', ['-b', '65535', tun, datagrams], { stdio: 'inherit' })
-  const ended = once(socat, 'exit')
-  for (let tries = 0; !(await runProgram(['ip', '-o', 'addr'])).includes(OWN_ADDRESS); tries++) {
-    if (tries > 100) throw new Error('socat made no TUN device')
-    await sleep(20)
-  }
+  const device = await tunDevice(port, relay.address().port)
   let wire: Wire = { delay: 0, bytesPerSecond: 1e9, loss: 0 }
   let random = lottery()
   relay.setRecvBufferSize(4 << 20)
@@ -55,9 +47,51 @@ export async function farWire(server: number): Promise<{ set(wire: Wire): void; 
     },
     async stop() {
       for (const way of ways) way.stop()
-      socat.kill()
-      await ended
+      await device.remove()
       relay.close()
+    },
+  }
+}
+
+/**
+ * A network device whose packets go to the UDP port `to`, and come from the port `from` (kernel, networking/tuntap.rst). In Perl, as
+ * Node has no ioctl(2).
+ */
+const TUN = `
+use strict;
+use Socket;
+my ($name, $from, $to) = @ARGV;
+sysopen my $tun, '/dev/net/tun', 2 or die "/dev/net/tun: $!\\n";
+ioctl $tun, 0x400454ca, pack('a16 S x22', $name, 0x1001) or die "no TUN device: $!\\n";
+socket my $udp, PF_INET, SOCK_DGRAM, 0 or die "$!\\n";
+setsockopt $udp, SOL_SOCKET, SO_RCVBUF, pack 'i', 4 << 20;
+bind $udp, sockaddr_in $from, INADDR_LOOPBACK or die "UDP port $from: $!\\n";
+connect $udp, sockaddr_in $to, INADDR_LOOPBACK or die "UDP port $to: $!\\n";
+$| = 1;
+print "ready";
+my ($all, $packet) = '';
+vec($all, fileno $_, 1) = 1 for $tun, $udp;
+while (select(my $ready = $all, undef, undef, undef) > 0) {
+  syswrite $udp, $packet if vec($ready, fileno $tun, 1) and sysread $tun, $packet, 65535;
+  syswrite $tun, $packet if vec($ready, fileno $udp, 1) and sysread $udp, $packet, 65535;
+}
+`
+
+/** Errors: where the kernel allows no such device. */
+async function tunDevice(from: number, to: number): Promise<{ remove(): Promise<void> }> {
+  const perl = spawn('perl', ['-e', TUN, 'far', String(from), String(to)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  perl.stderr.on('data', piece => {
+    said += piece
+  })
+  const ended = once(perl, 'close')
+  if (!(await Promise.race([once(perl.stdout, 'data'), ended.then(() => undefined)]))) throw new Error(said.trim())
+  await runProgram(['ip', 'addr', 'add', `${OWN_ADDRESS}/24`, 'dev', 'far'])
+  await runProgram(['ip', 'link', 'set', 'far', 'up'])
+  return {
+    async remove() {
+      perl.kill()
+      await ended
     },
   }
 }

@@ -1,8 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { contentPath } from '../bench/authoring/files.ts'
 import { fileUrls } from '../bench/authoring/manifest.ts'
 import { type AgentOptions, forget, installWithAgent, startAgent } from './agent-run.ts'
 import { DEVICE, type Payload, type Rig } from './rig.ts'
 import { withSettings } from './settings.ts'
+
+const LOOK_MS = 5
 
 /** Bytes that the server gave for each byte of the file, when it ends the connection so many times at random places. */
 export async function fetchedOverBadWire(rig: Rig, payload: Payload, options: AgentOptions, cuts: number) {
@@ -10,16 +13,19 @@ export async function fetchedOverBadWire(rig: Rig, payload: Payload, options: Ag
   await rig.freshSlot(payload.imageBytes)
   const [file] = payload.update.files
   const path = contentPath(file!)
-  const before = (await rig.content.stats())[path]?.bytesSent ?? 0
+  const { bytesSent: before = 0, cuts: cutsBefore = 0 } = (await rig.content.stats())[path] ?? {}
   const agent = await startAgent(rig, options)
   try {
     const cut = () => rig.content.setFaults({ [path]: { cutAfter: Math.floor(Math.random() * 2 ** 20), times: 1 } })
     await cut()
-    const done = agent.line(({ event, step }) => event === 'step' && step === 'activate')
+    let isDone = false
+    const done = agent.event('install.end').finally(() => {
+      isDone = true
+    })
     done.catch(() => {})
     rig.bench.deploy(DEVICE, payload.update, { fileUrls: fileUrls(payload.update.files, rig.content.faultyUrl) })
     for (let seen = 1; seen < cuts; seen++) {
-      await agent.line(({ event }) => event === 'fetch.interrupted')
+      while (!isDone && ((await rig.content.stats())[path]?.cuts ?? 0) < cutsBefore + seen) await sleep(LOOK_MS)
       await cut()
     }
     await done

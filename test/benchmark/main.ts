@@ -1,29 +1,30 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { buildAgent, PROGRAM } from '../../image/build/agent-bundle.ts'
-import { repositoryRoot } from '../../image/build/repository.ts'
-import { type AgentOptions, forget, type InstallFigures, installWithAgent, startAgent } from './agent-run.ts'
-import { ontoACard } from './alike.ts'
-import { installWith } from './contenders.ts'
-import { fetchedWithCuts } from './cuts.ts'
-import { atADistance, WIRES } from './distance.ts'
-import { figuresOf, type Measurements, type Runner } from './figures.ts'
-import { fetchedOverBadWire, throttledShare } from './hard-times.ts'
+import { buildAgent, PROGRAM } from '../../image/builder/agent-bundle.ts'
+import { failInOneLine } from '../../image/builder/failure.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
+import { version } from '../../src/cli/version.ts'
+import { messageOf, UsageError } from '../../src/domain/errors.ts'
+import type { AgentOptions } from './agent-run.ts'
+import { figuresOf, type Measurements } from './figures.ts'
+import { PARTS, type Part, type Session } from './parts.ts'
 import { plot } from './plot.ts'
-import { markdown, NAMES, ORDER, summary } from './results.ts'
+import { markdown, summary } from './results.ts'
 import { type Payload, type Rig, startRig } from './rig.ts'
-import { bareClient, startAgentOnce, startBareClient } from './start-up.ts'
 
-const USAGE = `npm run bench -- [--quick] [--json] [--write] [--rounds N] [--unbundled] [--dir FOLDER]
+const USAGE = `npm run bench -- [--quick] [--json] [--write] [--only PART[,PART]] [--rounds N]
+                     [--unbundled] [--dir FOLDER]
+  --only       these parts alone: ${PARTS.map(({ name }) => name).join(', ')}
+  --rounds     how often each thing is measured (5)
   --quick      a 64 MiB image instead of 1 GiB
   --json       one object on stdout
   --write      test/benchmark/RESULTS.md and results.svg
   --unbundled  the agent as compiled, with all of node_modules, instead of the one file that devices get
-  --dir        where 4 GB may be written; a temporary folder unless told`
+  --dir        a folder with 4 GB of space; a temporary one by default`
 
+failInOneLine('bench')
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -31,21 +32,28 @@ const { values } = parseArgs({
     write: { type: 'boolean', default: false },
     unbundled: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '5' },
+    only: { type: 'string' },
     dir: { type: 'string', default: os.tmpdir() },
-    help: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+    version: { type: 'boolean', short: 'V', default: false },
   },
 })
+
+const rounds = Number(values.rounds)
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
 async function main(): Promise<void> {
+  const parts = partsToRun()
+  if (!(rounds >= 1 && Number.isInteger(rounds))) throw new UsageError('--rounds must be a whole number from 1')
+  say(`building the agent, a hub and a content server; then ${parts.length} parts`)
   // Whoever else works on this machine goes first.
   os.setPriority(5)
   const root = repositoryRoot()
   const dir = await mkdtemp(join(values.dir, 'pi-adu-benchmark-'))
   const rig = await startRig(dir)
   try {
-    const figures = figuresOf(await measure(rig, await agentUnderTest(root, dir)))
+    const figures = figuresOf(await measure(rig, await agentUnderTest(root, dir), parts))
     if (values.json) console.log(JSON.stringify(figures, null, 2))
     else console.log(summary(figures))
     if (values.write) {
@@ -68,90 +76,51 @@ async function agentUnderTest(root: string, dir: string): Promise<AgentOptions> 
   }
 }
 
-async function measure(rig: Rig, agent: AgentOptions): Promise<Measurements> {
-  const rounds = Number(values.rounds)
-  const notes: string[] = [
-    ...(values.quick ? ['Cuts: only of a large image; what is lost at each does not depend on its size.'] : []),
-  ]
-  const startMs = await starts(rig, agent, 4 * rounds + 1)
-  const idleMB = await idle(rig, agent)
-  const small = await rig.payload(64)
-  const smallPeakMB: number[] = []
-  for (let round = 0; round < Math.min(rounds, 3); round++) {
-    await rig.freshSlot(small.imageBytes)
-    smallPeakMB.push((await installWithAgent(rig, small, agent)).peakMB)
-  }
-  const distance = await atADistance(rig, small, Math.min(rounds, 3)).catch(error => {
-    notes.push(`Not at a distance: ${error.message}`)
-    return undefined
-  })
-  if (distance) notes.push(`At 50 ms: ${WIRES}; TCP ${distance.congestionControl}.`)
-  const connectionCuts = await fetchedOverBadWire(rig, small, agent, 20)
-  const throttled = await throttledShare(rig, small, agent, 16 << 20)
-  notes.push('20 connections cut, and held to 16 MiB/s: 64 MiB.')
-  const alike = await ontoACard(rig, await rig.payload(values.quick ? 32 : 128), agent, Math.min(rounds, 3)).catch(
-    error => {
-      notes.push(`Not onto a card: ${error.message}`)
-      return undefined
+async function measure(rig: Rig, agent: AgentOptions, parts: readonly Part[]): Promise<Measurements> {
+  const notes: string[] = []
+  const payloads = new Map<number, Promise<Payload>>()
+  const session: Session = {
+    rig,
+    agent,
+    rounds,
+    quick: values.quick,
+    bundled: !values.unbundled,
+    payload(imageMiB) {
+      const known = payloads.get(imageMiB)
+      if (known) return known
+      say(`  building an update of ${imageMiB} MiB`)
+      const built = rig.payload(imageMiB)
+      payloads.set(imageMiB, built)
+      return built
     },
-  )
-  const payload = values.quick ? small : await rig.payload(1024)
-  const cut = values.quick ? {} : { fetchedWithCuts: await fetchedWithCuts(rig, payload, agent, 10) }
-  const installs = await race(rig, payload, agent, rounds)
-  return {
-    imageBytes: payload.imageBytes,
-    installs,
-    idleMB,
-    smallPeakMB,
-    startMs,
-    connectionCuts,
-    throttled,
-    ...(distance && { distance }),
-    ...(alike && { alike }),
-    ...cut,
-    notes,
+    say: line => say(`  ${line}`),
+    note: line => void notes.push(line),
   }
-}
-
-/** In turn, so that whatever else the machine does meets all alike. */
-async function race(rig: Rig, payload: Payload, agent: AgentOptions, rounds: number) {
-  const installs: Record<Runner, InstallFigures[]> = { agent: [], swupdate: [], pipe: [], staged: [], limit: [] }
-  for (let round = 0; round < rounds; round++) {
-    for (const name of ORDER) {
-      await rig.freshSlot(payload.imageBytes)
-      const run = name === 'agent' ? await installWithAgent(rig, payload, agent) : await installWith(name, rig, payload)
-      installs[name].push(run)
-      say(`round ${round + 1}: ${NAMES[name]}: ${(run.ms / 1000).toFixed(2)} s, CPU ${run.cpuSeconds.toFixed(2)} s`)
+  let measured: Partial<Measurements> = {}
+  for (const [index, part] of parts.entries()) {
+    say(`${index + 1} of ${parts.length}, ${part.name}: ${part.what}`)
+    try {
+      measured = { ...measured, ...(await part.run(session)) }
+    } catch (error) {
+      // Whoever asks for it by name wants to know.
+      if (!part.optional || values.only !== undefined) throw error
+      notes.push(`Not measured, ${part.name}: ${messageOf(error)}`)
+      say(`  not measured: ${messageOf(error)}`)
     }
   }
-  return installs
+  return { ...measured, notes }
 }
 
-async function starts(rig: Rig, agent: AgentOptions, rounds: number) {
-  const bare = await bareClient(rig, !values.unbundled)
-  const startMs = { agent: [] as number[], bare: [] as number[] }
-  for (let round = 0; round < rounds; round++) {
-    startMs.bare.push(await startBareClient(rig, bare, agent.nodeArguments ?? []))
-    startMs.agent.push(await startAgentOnce(rig, agent))
-  }
-  return startMs
+function partsToRun(): readonly Part[] {
+  if (values.only === undefined) return PARTS
+  if (values.write) throw new UsageError('--write needs all parts, so it does not go with --only')
+  const names = values.only.split(',').map(name => name.trim())
+  const known = PARTS.map(({ name }) => name)
+  const wrong = names.find(name => !known.includes(name))
+  if (wrong !== undefined) throw new UsageError(`--only has no part "${wrong}"; there are ${known.join(', ')}`)
+  return PARTS.filter(({ name }) => names.includes(name))
 }
 
-/** Connected, and left alone for a while. */
-async function idle(rig: Rig, options: AgentOptions): Promise<number[]> {
-  await forget(rig)
-  const agent = await startAgent(rig, options)
-  try {
-    const seen: number[] = []
-    for (let i = 0; i < 5; i++) {
-      await sleep(values.quick ? 1_000 : 3_000)
-      seen.push(agent.figures().rssMB)
-    }
-    return seen
-  } finally {
-    await agent.kill()
-  }
-}
-
-if (values.help) console.log(USAGE)
+if (values.version) console.log(version())
+else if (values.help) console.log(USAGE)
 else await main()

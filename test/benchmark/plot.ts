@@ -7,13 +7,14 @@ const LABELS = 300
 const ROW = 34
 
 /** Bars of the medians, with a dot for every round. */
-export function plot({ runs }: Figures): string {
-  const shown = ORDER.filter(name => runs.installs[name].length > 0)
-  const longest = Math.max(...shown.flatMap(name => runs.installs[name].map(run => run.ms)))
+export function plot({ runs: { installs } }: Figures): string {
+  if (!installs) throw new Error('no installation was measured')
+  const shown = ORDER.filter(name => installs[name].length > 0)
+  const longest = Math.max(...shown.flatMap(name => installs[name].map(run => run.ms)))
   const x = (ms: number): number => LABELS + ((WIDTH - LABELS - 60) * ms) / longest
   const rows = shown.map((name, row) => {
     const top = row * ROW + 10
-    const times = runs.installs[name].map(run => run.ms)
+    const times = installs[name].map(run => run.ms)
     const middle = median(times)
     const dots = times.map(ms => `<circle cx="${x(ms).toFixed(1)}" cy="${top + 11}" r="3" fill="#0008"/>`)
     return `<text x="${LABELS - 8}" y="${top + 15}" text-anchor="end">${escaped(NAMES[name])}</text>

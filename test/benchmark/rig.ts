@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileUrls, type ImportedUpdate } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
 import { type DeviceFolder, deviceFolder } from '../bench/workbench/device-folder.ts'
-import { runProgram } from '../bench/workbench/program.ts'
+import { runProgram, swupdateProgram } from '../bench/workbench/program.ts'
 import { HARDWARE } from '../bench/workbench/root-tree.ts'
 import { type ContentProcess, startContentProcess } from './content-process.ts'
 
@@ -15,6 +15,8 @@ export interface Payload {
   readonly update: ImportedUpdate
   readonly bundle: string
   readonly url: string
+  /** At the rate of gigabit Ethernet. */
+  readonly gigabitUrl: string
   readonly bytes: number
   readonly imageBytes: number
 }
@@ -49,7 +51,17 @@ export async function startRig(dir: string): Promise<Rig> {
     device,
     content,
     caFile: bench.hub.caFile,
-    swupdate: ['swupdate', '-M', '-m', '-k', bench.signer.certificate, '-e', 'stable,b', '-H', HARDWARE],
+    swupdate: [
+      ...(await swupdateProgram()),
+      '-M',
+      '-m',
+      '-k',
+      bench.signer.certificate,
+      '-e',
+      'stable,b',
+      '-H',
+      HARDWARE,
+    ],
     async payload(imageMiB) {
       const version = `2.${imageMiB}.0`
       const bundle = await bench.buildBundle({
@@ -61,9 +73,20 @@ export async function startRig(dir: string): Promise<Rig> {
       // The published one is a link to the same file.
       await rm(dirname(bundle), { recursive: true })
       const [url] = Object.values(fileUrls(update.files, content.url))
+      const [gigabitUrl] = Object.values(fileUrls(update.files, content.gigabitUrl))
       const [file] = update.files
       const path = join(bench.contentDir, file!.fileId, file!.fileName)
-      return { update, bundle: path, url: url!, bytes: file!.sizeInBytes, imageBytes: imageMiB * MIB }
+      // The servers read it into memory now, and not in somebody's race.
+      for (const each of [url!, gigabitUrl!])
+        await runProgram(['curl', '-fsS', '--cacert', bench.hub.caFile, '-r', '0-0', '-o', '/dev/null', each])
+      return {
+        update,
+        bundle: path,
+        url: url!,
+        gigabitUrl: gigabitUrl!,
+        bytes: file!.sizeInBytes,
+        imageBytes: imageMiB * MIB,
+      }
     },
     async freshSlot(bytes) {
       const file = await open(device.slots.b, 'r+')

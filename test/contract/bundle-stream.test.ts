@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BundleStream } from '../../src/adapters/bundle-stream.ts'
+import { BundleStream } from '../../src/adapters/swupdate/bundle-stream.ts'
 
 const dir = await mkdtemp(join(tmpdir(), 'bundle-stream-'))
 after(() => rm(dir, { recursive: true }))
@@ -95,7 +95,7 @@ test('what cannot be written, though SWUpdate is there, is an error and no silen
   // Non-blocking, as if it had not been told.
   handle(near).setBlocking = () => 0
   const stream = new BundleStream(near)
-  await assert.rejects(stream.write(MUCH), { code: 'SWUPDATE_FAILED', message: /given the bundle: EAGAIN/ })
+  await assert.rejects(stream.write(MUCH), { code: 'SWUPDATE_FAILED', message: /sent to swupdate: EAGAIN/ })
   await stream.close()
 })
 

@@ -3,19 +3,23 @@ import { exec } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test, { after, suite } from 'node:test'
+import test, { after, before, suite } from 'node:test'
 import { promisify } from 'node:util'
-import { Swupdate } from '../../src/adapters/swupdate.ts'
-import { createBundle } from '../../src/operator/bundle/create.ts'
+import { systemStorage } from '../../src/adapters/slot/storage.ts'
+import { confinement } from '../../src/adapters/swupdate/confine.ts'
+import { Swupdate } from '../../src/adapters/swupdate/swupdate.ts'
+import type { Allowance } from '../../src/bundle/allowance.ts'
+import { writeSwDescription } from '../../src/bundle/write-description.ts'
+import { type BundleSource, createBundle } from '../../src/operator/bundle/create.ts'
 import { measured, packBundle } from '../../src/operator/bundle/pack.ts'
-import { writeSwDescription } from '../../src/operator/bundle/sw-description.ts'
-import type { Bundle, Installer } from '../../src/ports.ts'
+import type { Bundle, Installer } from '../../src/ports/installer.ts'
 import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { slotVersion } from '../bench/workbench/device-folder.ts'
 import { SLOT_BYTES } from '../bench/workbench/image.ts'
 import { HARDWARE } from '../bench/workbench/root-tree.ts'
 import { buildBundle } from '../bench/workbench/swu.ts'
 import { FakeDevice } from '../workflow/fake-device.ts'
+import { stopGroup } from './stop-group.ts'
 
 interface Subject {
   readonly installer: Installer
@@ -82,8 +86,17 @@ const signer = await openBundleSigner(join(dir, 'keys'))
 const lines: string[] = []
 const note = (event: string, fields?: object): void => void lines.push(`${event} ${JSON.stringify(fields)}`)
 const log = { debug: note, info: note, warn: note, error: note }
+const confine = await confinement('auto', log)
 
-const swupdate = ({ certificate = signer.certificate, compare = true, device = slot } = {}): Installer =>
+const swupdate = ({
+  certificate = signer.certificate,
+  compare = true,
+  device = slot,
+  storage = systemStorage,
+  allow = [] as Allowance[],
+  keyFile = undefined as string | undefined,
+  stall = 60_000,
+} = {}): Installer =>
   new Swupdate(
     {
       certificate,
@@ -91,8 +104,14 @@ const swupdate = ({ certificate = signer.certificate, compare = true, device = s
       selection: { a: 'stable,a', b: 'stable,b' },
       device: { a: join(dir, 'slots/a.img'), b: device },
       compare,
+      keyFile,
+      writable: [],
+      confine,
+      allow,
+      stall,
     },
     log,
+    storage,
   )
 
 async function emptySlot(bytes = SLOT_BYTES): Promise<void> {
@@ -145,7 +164,7 @@ test('abort ends a SWUpdate that hangs while it is written to', async () => {
   async function* halfway(): AsyncGenerator<Buffer> {
     yield* pieces(good.subarray(0, 1_000_000))
     // With its helpers, which have the same connection.
-    for (const child of await running()) process.kill(-child, 'SIGSTOP')
+    for (const child of await running()) await stopGroup(child)
     setTimeout(() => stop.abort(enough), 100)
     yield* pieces(good.subarray(1_000_000))
     assert.fail('all of it was taken')
@@ -250,7 +269,7 @@ test('a bundle with two images for one slot is refused', async () => {
   const two = writeSwDescription({ version: '2.0.0', hardware: ['1.0'], slots: { b: [entry, entry] } })
   await packBundle('two.swu', two, [image], signer)
   const install = swupdate().install(asBundle(pieces(await readFile('two.swu'))), 'b', never)
-  await assert.rejects(install, { code: 'SWUPDATE_FAILED' })
+  await assert.rejects(install, { code: 'BUNDLE_DEVICE', message: /a second image for slot b/ })
 })
 
 test('a slot that takes no more ends the installation, with its reason', { timeout: 30_000 }, async () => {
@@ -263,9 +282,99 @@ test('a slot that takes no more ends the installation, with its reason', { timeo
   await assert.rejects(install, { code: 'SLOT', message: /\/dev\/full cannot be written: ENOSPC/ })
 })
 
+test('a slot that is in use is refused before a byte is asked for', async () => {
+  await emptySlot()
+  const storage = { ...systemStorage, loops: async () => [{ name: '/dev/loop9', file: slot }] }
+  const install = swupdate({ storage }).install(asBundle(unread()), 'b', never)
+  await assert.rejects(install, { code: 'SLOT_IN_USE', message: /b\.img is in use \(the file behind \/dev\/loop9\)/ })
+
+  async function* unread(): AsyncGenerator<Buffer> {
+    yield assert.fail('a byte was asked for')
+  }
+})
+
 test('a slot that cannot be opened for writing is named, before SWUpdate is asked', async () => {
   const install = swupdate({ device: dir }).install(asBundle(pieces(good)), 'b', never)
   await assert.rejects(install, { code: 'SLOT', message: /^the slot .* cannot be opened: EISDIR/ })
+})
+
+test('a slot that does not exist is named, and nothing is written by another name', async () => {
+  const install = swupdate({ device: join(dir, 'slots/nowhere') }).install(asBundle(pieces(good)), 'b', never)
+  await assert.rejects(install, { code: 'SLOT', message: /slots\/nowhere does not exist.*piAdu\.slots\.b\.device/ })
+})
+
+/** A bundle of one image for slot b, as the path says compressed or not. */
+async function bundleWith(image: string, more: Partial<BundleSource> = {}): Promise<Buffer> {
+  const slots = { b: { image, device: 'pi-adu/b' } }
+  await createBundle('more.swu', { version: '2.0.0', hardware: ['1.0'], slots, ...more }, signer)
+  return readFile('more.swu')
+}
+
+test('a compressed image that does not fit is refused as such, wherever its size is found out', async () => {
+  await promisify(exec)('head -c 3000000 /dev/urandom > large; zstd -q < large > large.zst; gzip -k large')
+  const small = 1 << 20
+  for (const image of ['large.zst', 'large.gz']) {
+    const bundle = await bundleWith(image)
+    await emptySlot(small)
+    const install = swupdate().install(asBundle(pieces(bundle)), 'b', never)
+    await assert.rejects(install, {
+      code: 'SPACE',
+      message: /^the image has more than 1048576 bytes, the slot .*b\.img/,
+    })
+    assert.equal((await readFile(slot)).length, small)
+  }
+})
+
+const loop = await promisify(exec)('truncate -s 1M card && losetup --find --show card').then(
+  ({ stdout }) => stdout.trim(),
+  () => undefined,
+)
+after(() => loop && promisify(exec)(`losetup --detach ${loop}`))
+test('so it is where SWUpdate writes the device itself', { skip: loop ? false : 'no loop devices' }, async () => {
+  const bundle = await bundleWith('large.gz')
+  const install = swupdate({ device: loop ?? '', compare: false }).install(asBundle(pieces(bundle)), 'b', never)
+  await assert.rejects(install, { code: 'SPACE', message: `large.gz does not fit into the slot ${loop}` })
+})
+
+suite('encrypted images', () => {
+  const [key, other, vector] = ['6b'.repeat(32), '0c'.repeat(32), '1f'.repeat(16)]
+  const encrypted = async (more: Partial<BundleSource> = {}): Promise<Buffer> =>
+    bundleWith('system', { ...more, key: { key: Buffer.from(key, 'hex') } })
+  const install = async (bundle: Buffer, content: string | undefined): Promise<void> => {
+    await emptySlot()
+    if (content !== undefined) await writeFile('aes.key', content, { mode: 0o600 })
+    const keyFile = content === undefined ? undefined : join(dir, 'aes.key')
+    await swupdate({ keyFile }).install(asBundle(pieces(bundle)), 'b', never)
+  }
+  const image = Buffer.alloc(1_000_000, 'a system')
+  before(() => writeFile('system', image))
+
+  for (const more of [{}, { zstd: 3 }]) {
+    test(`with the key they are in the slot, ${more.zstd ? '' : 'not '}compressed`, async () => {
+      await install(await encrypted(more), `${key} ${vector}\n`)
+      assert.ok((await readFile(slot)).subarray(0, image.length).equals(image))
+    })
+  }
+
+  test('the same device takes bundles that are not encrypted', async () => {
+    await install(good, `${key} ${vector}\n`)
+    assert.equal(await slotVersion(dir, 'b'), '2.0.0')
+  })
+
+  const refused: readonly [what: string, content: string | undefined, says: RegExp][] = [
+    [
+      'without a key',
+      undefined,
+      /: system\.enc is encrypted, and this device has no key for it: set piAdu\.swupdate\.keyFile$/,
+    ],
+    ['with another key', `${other} ${vector}\n`, /: system\.enc cannot be decrypted: .* another key than \S+aes\.key/],
+    ['with a file that has no key', 'no key\n', /: \S+aes\.key \(piAdu\.swupdate\.keyFile\) .* is not an AES key/],
+  ]
+  for (const [what, content, message] of refused) {
+    test(`${what} they are refused, with the reason`, async () => {
+      await assert.rejects(install(await encrypted(), content), { code: 'SWUPDATE_FAILED', message })
+    })
+  }
 })
 
 test('what SWUpdate says is in the log', () => {

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, describe } from 'node:test'
-import { FileKeyStore } from '../../src/adapters/key-store.ts'
+import { FileKeyStore } from '../../src/adapters/files/key-store.ts'
 import { FakeDevice } from '../workflow/fake-device.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'keys-'))

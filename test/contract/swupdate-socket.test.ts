@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CONTROL_SOCKET, ControlSocket } from '../../src/adapters/swupdate-socket.ts'
+import { ControlSocket } from '../../src/adapters/swupdate/control-socket.ts'
+import { CONTROL_SOCKET } from '../../src/adapters/swupdate/socket-place.ts'
 
 const SIZE = 3120
 const dir = await mkdtemp(join(tmpdir(), 'control-socket-'))
@@ -75,7 +76,7 @@ async function program(t: TestContext, change: Partial<Program> = {}): Promise<{
 
 test('a bundle goes through, and is installed when SWUpdate says so', async t => {
   const { path, it } = await program(t)
-  const control = new ControlSocket(path, never)
+  const control = new ControlSocket({ path }, never)
   const stream = await control.install()
   const installed = control.installed(stream.ended)
   assert.equal(await stream.write(Buffer.alloc(100_000)), true)
@@ -88,7 +89,7 @@ test('a bundle goes through, and is installed when SWUpdate says so', async t =>
 
 test('a refusal is seen while nothing can be written, though the connection stays open', async t => {
   const { path, it } = await program(t)
-  const control = new ControlSocket(path, never)
+  const control = new ControlSocket({ path }, never)
   const stream = await control.install()
   const installed = control.installed(stream.ended)
   it.bundle?.pause()
@@ -103,7 +104,7 @@ test('a refusal is seen while nothing can be written, though the connection stay
 
 test('scripts that run after a failure are waited for', async t => {
   const { path, it } = await program(t)
-  const control = new ControlSocket(path, never)
+  const control = new ControlSocket({ path }, never)
   const installed = control.installed((await control.install()).ended)
   it.last = 4
   assert.equal(await Promise.race([installed, sleep(400, 'running')]), 'running')
@@ -113,10 +114,41 @@ test('scripts that run after a failure are waited for', async t => {
 
 test('one that gets stuck is given up, not waited for', async t => {
   const { path, it } = await program(t)
-  const control = new ControlSocket(path, never, 100)
+  const control = new ControlSocket({ path }, never, 100)
   const stream = await control.install()
   it.stuck = true
-  await assert.rejects(control.installed(stream.ended), { code: 'SWUPDATE_FAILED', message: /nothing within 0\.1 s$/ })
+  await assert.rejects(control.installed(stream.ended), { code: 'SWUPDATE_STALLED', message: /nothing within 0\.1 s$/ })
+})
+
+test('one that acknowledges the bundle and never begins with it is given up', async t => {
+  const { path } = await program(t, { install: nth => (nth === 0 ? 1 : 2) })
+  const begun = performance.now()
+  await assert.rejects(new ControlSocket({ path }, never, 500).install(), /swupdate did not start to read the bundle/)
+  assert.ok(performance.now() - begun < 10_000)
+})
+
+test('what it logged while it started is not taken for the beginning of the installation', async t => {
+  const asked: number[] = []
+  const { path, it } = await program(t, {
+    install: nth => {
+      asked.push(nth)
+      // Its installer waits for no request yet, so the first is forgotten; a message of that time has the state "running".
+      if (nth === 0) it.messages.push('[start_delta_downloader] : Starting Internal process for downloading chunks')
+      else it.current = 2
+      return 1
+    },
+  })
+  const stream = await new ControlSocket({ path }, never).install()
+  assert.deepEqual(asked, [0, 1])
+  assert.equal(await stream.write(Buffer.from('x')), true)
+  while (it.bytes === 0) await sleep(5)
+  await stream.close()
+})
+
+test('one that only talks is given up', async t => {
+  const talk = { shift: () => 'still starting', push: () => 0 } as unknown as string[]
+  const { path } = await program(t, { install: () => 1, messages: talk })
+  await assert.rejects(new ControlSocket({ path }, never, 300).install(), /swupdate did not start to read the bundle/)
 })
 
 for (const [name, second] of [
@@ -131,7 +163,7 @@ for (const [name, second] of [
         return second
       },
     })
-    const stream = await new ControlSocket(path, never).install()
+    const stream = await new ControlSocket({ path }, never).install()
     assert.equal(await stream.write(Buffer.from('x')), true)
     while (it.bytes === 0) await sleep(5)
     await stream.close()
@@ -140,9 +172,11 @@ for (const [name, second] of [
 
 test('one that takes no bundle, or is over, is an error and no silence', async t => {
   const { path } = await program(t, { install: () => 2 })
-  await assert.rejects(new ControlSocket(path, never).install(), { message: 'swupdate does not take the bundle' })
+  await assert.rejects(new ControlSocket({ path }, never).install(), {
+    message: 'swupdate refuses to start an installation',
+  })
   const gone = new AbortController()
-  const waiting = new ControlSocket(join(dir, 'nobody'), gone.signal)
+  const waiting = new ControlSocket({ path: join(dir, 'nobody') }, gone.signal)
   setTimeout(() => gone.abort(), 50)
   await assert.rejects(waiting.install(), { code: 'SWUPDATE_FAILED', message: /does not answer at .*ENOENT/ })
   assert.equal(waiting.silent, true)

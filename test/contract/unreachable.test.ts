@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import dns from 'node:dns'
 import { type TestContext, test } from 'node:test'
-import { HttpContent } from '../../src/adapters/http.ts'
-import { IotHub } from '../../src/adapters/iot-hub.ts'
+import { HttpContent } from '../../src/adapters/http/content.ts'
+import { ConnectionStringIdentity } from '../../src/adapters/identity/connection-string.ts'
+import { IotHub } from '../../src/adapters/iot-hub/iot-hub.ts'
+import { ANYWHERE } from '../http/anywhere.ts'
 
 // Most hosts have addresses of both families. When none answers, Node's error stands for all of them and has no message.
 const ADDRESSES = [
@@ -27,10 +29,12 @@ test('a hub of which no address answers: the error says what was tried', async t
   withTwoAddresses(t)
   const connectionString = 'HostName=localhost:1;DeviceId=pi;SharedAccessKey=a2V5'
   const hub = new IotHub({
-    connectionString,
+    identity: new ConnectionStringIdentity(() => connectionString),
     modelId: 'dtmi:test;1',
     productInfo: 'test',
     ca: undefined,
+    protocol: 'mqtt',
+    proxies: { httpProxy: undefined, httpsProxy: undefined, noProxy: [] },
     keepAliveSeconds: 60,
     tokenSeconds: 3600,
     time: { behind: () => 0, seen: async () => {}, explain: (message: string) => message },
@@ -47,6 +51,10 @@ test('a content server of which no address answers: the error says what was trie
     httpProxy: undefined,
     httpsProxy: undefined,
     noProxy: [],
+    hosts: ANYWHERE,
   })
-  await assert.rejects(content.get('https://localhost:1/file', { first: 0, last: 1 }, signal), namesBoth)
+  await assert.rejects(
+    content.get('https://localhost:1/file', { origin: 'twin', first: 0, last: 1 }, signal),
+    namesBoth,
+  )
 })

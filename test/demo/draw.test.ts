@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { draw, painter } from '../bench/demo/draw.ts'
-import { light } from '../bench/demo/light.ts'
 import { svgOf } from '../bench/demo/picture.ts'
 import { Scene } from '../bench/demo/scene.ts'
+import { plainShow } from '../bench/demo/show.ts'
+import { onResumed, settle } from '../bench/demo/watch.ts'
+import { EVIL, OBEYED } from '../domain/evil.ts'
 
 const MINUTE = 60_000
 
@@ -20,12 +22,12 @@ function story(): { scene: Scene; told: string[]; moments: (() => void)[] } {
       scene.power = true
       scene.booted = scene.primary = 'a'
       scene.versions.a = '1.0.0'
-      scene.mood = { name: 'idle', since: begun }
+      scene.mood = { name: 'online', since: begun }
     },
     () => scene.enter('order', begun + 1000),
     () => {
       scene.enter('install', begun + 1100)
-      scene.transfer = { into: 'b', size: 2e9, begun: begun + 1100, fetched: 3 }
+      scene.transfer = { into: 'b', size: 2e9, begun: begun + 1100, fetched: 3, resumed: 0 }
     },
     () => {
       scene.leave('failed', 'cut off', begun + 2000)
@@ -80,12 +82,45 @@ test('what was not planned is told where it happened, and the plan goes on after
   assert.ok(told.includes('failed: download, check, write into slot b (0.9 s): cut off'))
 })
 
-test('lights blink as the real ones do', () => {
-  assert.deepEqual(light('idle', 12_345), { green: true, red: false })
-  assert.deepEqual(light('installing', 100), { green: true, red: false })
-  assert.deepEqual(light('installing', 300), { green: false, red: false })
-  assert.deepEqual(light('trial', 600), { green: true, red: true })
-  assert.deepEqual(light('connecting', 150), { green: false, red: false })
+test('a download that goes on says so, and counts only what was fetched', () => {
+  const { scene, told, moments } = story()
+  for (const moment of moments.slice(0, 3)) moment()
+  scene.transfer = { into: 'b', size: 40 << 20, begun: scene.begun, fetched: 0, resumed: 0 }
+  onResumed(scene, 18 << 20, scene.begun + 1200)
+  scene.transfer.fetched = 2 << 20
+  scene.twin.connected = true
+  const frame = draw(scene, { columns: 120, rows: 24, paint: painter(false), now: scene.begun + 2000 })
+  assert.match(frame, /write into slot b, 18\.0 MiB were there/)
+  // 20 of 40 MiB, at the rate of the two that came over the wire.
+  assert.match(frame, / 50 % {3}20\.0 of 40\.0 MiB {4}1\.0 MiB\/s/)
+  assert.doesNotMatch(frame, / MB/)
+  assert.ok(told.includes('install: resumes: 18.0 of 40.0 MiB are in slot b already'))
+})
+
+test('the last picture is what the verdict found, whatever was seen on the way', () => {
+  const { scene, moments } = story()
+  for (const moment of moments) moment()
+  scene.enter('report', scene.begun + 4000)
+  // Seen late, or not at all.
+  Object.assign(scene, { power: true, transfer: undefined, booted: 'a', primary: 'b', trial: 'pending' })
+  scene.twin.connected = false
+  const agent = { state: 0, lastInstallResult: { resultCode: 700, extendedResultCodes: '00000000' } }
+  settle(
+    scene,
+    {
+      ...{ alive: true, booted: 'b', version: '2.0.0', onDisk: '2.0.0', versions: { a: '1.0.0', b: '2.0.0' } },
+      ...{ boot: { primary: 'b', trial: 'none', tries: 0 }, fetched: 1, written: { where: 'slot b', bytes: 1 } },
+    },
+    { deviceUpdate: { agent } },
+  )
+  const frame = draw(scene, { columns: 80, rows: 24, paint: painter(false), now: Date.now() })
+  const [, , a = '', b = ''] =
+    /│ (system 1\.0\.0) +│ {2}│ (system 2\.0\.0) +│\n *│ (.*?) +│ {2}│ (.*?) +│/.exec(frame) ?? []
+  assert.deepEqual([a, b], ['system 2.0.0', '–'])
+  assert.match(frame, /● booted {3}▸ primary/)
+  assert.doesNotMatch(frame, /on trial|not connected/)
+  assert.match(frame, /connected · state 0 \(idle\), result 700/)
+  assert.equal(scene.phase, undefined)
 })
 
 test('a frame as SVG: every word in its place and its colour', () => {
@@ -94,4 +129,18 @@ test('a frame as SVG: every word in its place and its colour', () => {
   assert.match(svg, /x="34\.8"[^>]*fill="#56d364"[^>]*>✔</)
   assert.match(svg, /x="60\.0"[^>]*>a &lt; b</)
   assert.match(svg, /fill="#6e7681"[^>]*>1\.0 s</)
+})
+
+test('what a device reports does not command the terminal', () => {
+  const { scene, moments } = story()
+  for (const moment of moments) moment()
+  scene.versions.b = EVIL
+  Object.assign(scene.twin, { installed: EVIL, details: EVIL })
+  scene.act = EVIL
+  const picture = draw(scene, { columns: 120, rows: 60, paint: painter(false), now: Date.now() })
+  assert.doesNotMatch(picture, OBEYED)
+  let plain = ''
+  const out = { write: (text: string) => (plain += text) } as unknown as NodeJS.WritableStream
+  plainShow(out).tell(1, 'twin', EVIL)
+  assert.doesNotMatch(plain, OBEYED)
 })

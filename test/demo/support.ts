@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { execa } from 'execa'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
 
 export const root = repositoryRoot()
 

@@ -11,7 +11,7 @@ type Match = string | ((line: LogLine) => boolean)
 /** In milliseconds. */
 const PATIENCE = 60_000
 
-/** What the agents of a device have logged, over all boots. */
+/** What the agents of a device have logged, over all boots: for tests of the log itself. What an agent does is told by AgentEvents. */
 export class AgentLog {
   readonly #file: string
 
@@ -23,11 +23,6 @@ export class AgentLog {
     const text = await readFile(this.#file, 'utf8').catch(() => '')
     const fits = typeof match === 'string' ? (line: LogLine) => line.event === match : match
     return text.split('\n').flatMap(parsed).filter(fits)
-  }
-
-  /** The pid of the agent that was started last. */
-  async pid(): Promise<number> {
-    return Number((await this.lines('agent.started')).at(-1)?.pid)
   }
 
   /** The first lines that match, once there are `count` of them. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, readFile, writeFile } from 'node:fs/promises'
+import { chmod, link, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
 import { startRig } from './rig.ts'
 
 /** A mistake in the configuration stops the start, with one line that says where and what; never with a secret in it. */
@@ -22,6 +22,14 @@ const connection = (change: (text: string) => string) => (config: Config) => {
   source.connectionData = change(source.connectionData)
 }
 const section = (name: string, value: unknown) => (config: Config) => Object.assign(config.piAdu, { [name]: value })
+/** Of what the configuration says of the slots, some said otherwise. */
+const slots = (changes: Record<string, object>) => (config: Config) => {
+  const section = config.piAdu.slots as Record<string, object>
+  for (const [name, change] of Object.entries(changes)) section[name] = { ...section[name], ...change }
+}
+const slotA = join(dir, 'slots/a.img')
+await symlink(slotA, join(dir, 'link'))
+await link(slotA, join(dir, 'hard-link'))
 
 const cases: { readonly name: string; readonly change: (config: Config) => unknown; readonly says: RegExp }[] = [
   { name: 'no manufacturer', change: c => delete c.manufacturer, says: /: manufacturer: is missing$/ },
@@ -36,7 +44,7 @@ const cases: { readonly name: string; readonly change: (config: Config) => unkno
   },
   {
     name: 'connection type that is not supported',
-    change: c => Object.assign(c.agents[0]!.connectionSource as object, { connectionType: 'AIS' }),
+    change: c => Object.assign(c.agents[0]!.connectionSource as object, { connectionType: 'TPM' }),
     says: /: agents\.0\.connectionSource\.connectionType: must be "string"/,
   },
   {
@@ -73,7 +81,7 @@ const cases: { readonly name: string; readonly change: (config: Config) => unkno
   {
     name: 'AMQP',
     change: c => Object.assign(c, { iotHubProtocol: 'amqp' }),
-    says: /: iotHubProtocol: must be "mqtt"$/,
+    says: /: iotHubProtocol: must be "mqtt" or "mqtt\/ws"$/,
   },
   {
     name: 'relative data folder',
@@ -87,6 +95,36 @@ const cases: { readonly name: string; readonly change: (config: Config) => unkno
     says: /: piAdu\.host\.reboot: is not a setting of this agent$/,
   },
   { name: 'section that is a text', change: section('health', 'good'), says: /: piAdu\.health: must be a section/ },
+  {
+    name: 'one selection for both slots',
+    change: slots({ a: { selection: 'stable,b' } }),
+    says: /: piAdu\.slots: a and b have the same selection/,
+  },
+  {
+    name: 'one device for both slots',
+    change: slots({ b: { device: slotA } }),
+    says: /: piAdu\.slots: a and b must be two devices: \S+a\.img$/,
+  },
+  {
+    name: 'one device for both slots, by another path',
+    change: slots({ b: { device: slotA.replace('/slots/', '/slots/../slots/') } }),
+    says: /: piAdu\.slots: a and b must be two devices: /,
+  },
+  {
+    name: 'one device for both slots, by a symbolic link',
+    change: slots({ b: { device: join(dir, 'link') } }),
+    says: /: piAdu\.slots: a and b must be two devices: \S+ and \S+link are one device$/,
+  },
+  {
+    name: 'one device for both slots, by a hard link',
+    change: slots({ b: { device: join(dir, 'hard-link') } }),
+    says: /: piAdu\.slots: a and b must be two devices: /,
+  },
+  {
+    name: 'a name that bundles cannot be allowed',
+    change: section('bundle', { allow: ['files', 'script'] }),
+    says: /: piAdu\.bundle\.allow\.1: must be some of scripts, lua, /,
+  },
   {
     name: 'no reboot command',
     change: section('host', { rebootCommand: [] }),
@@ -118,6 +156,16 @@ const cases: { readonly name: string; readonly change: (config: Config) => unkno
     says: /piAdu\.content\.caFile: .* has no PEM certificate$/,
   },
   {
+    name: 'key file that is missing',
+    change: section('swupdate', { keyFile: '/nonexistent' }),
+    says: /piAdu\.swupdate\.keyFile: cannot be read: ENOENT/,
+  },
+  {
+    name: 'key file that everybody may read',
+    change: section('swupdate', { keyFile: '/etc/passwd' }),
+    says: /piAdu\.swupdate\.keyFile: \/etc\/passwd holds the key, but everybody can read it: chmod 640 it$/,
+  },
+  {
     name: 'root key that is no base64url',
     change: section('trust', { rootKeys: [{ kid: 'k', n: '+/==', e: 'AQAB' }] }),
     says: /: piAdu\.trust\.rootKeys\.0\.n: must be base64url$/,
@@ -142,20 +190,26 @@ for (const { name, change, says } of cases) {
   })
 }
 
-test('configuration: not JSON', () => refused(good.replace(',', ''), /du-config\.json is not valid JSON$/))
-test('configuration: cut off', () => refused(good.slice(0, -20), /du-config\.json is not valid JSON$/))
-test('configuration: empty', () => refused('', /du-config\.json is not valid JSON$/))
+test('configuration: not JSON', () =>
+  refused(good.replace(',', ''), /du-config\.json is not valid JSON: line \d+, column \d+: "," or "}" is expected$/))
+test('configuration: cut off', () =>
+  refused(
+    good.slice(0, good.lastIndexOf('}')),
+    /du-config\.json is not valid JSON: line \d+, column \d+: the file ends here, but [^;]*$/,
+  ))
+test('configuration: empty', () =>
+  refused('', /du-config\.json is not valid JSON: line 1, column 1: the file is empty$/))
 test('configuration: a list', () => refused('[]', /du-config\.json: schemaVersion: is missing; /))
 
 test('configuration: readable by everybody', async () => {
   await writeFile(file, good)
   await chmod(file, 0o644)
-  await stops(file, /may be read by everybody: chmod 600/)
+  await stops(file, /everybody can read it: chmod 600/)
   await chmod(file, 0o600)
 })
 
 test('configuration: no file', () => stops('/nonexistent/du-config.json', /cannot be read: ENOENT/))
-test('configuration: a folder', () => stops(dir, /(cannot be read: EISDIR|may be read by everybody)/))
+test('configuration: a folder', () => stops(dir, /(cannot be read: EISDIR|everybody can read it)/))
 
 async function refused(text: string, says: RegExp): Promise<void> {
   await writeFile(file, text, { mode: 0o600 })

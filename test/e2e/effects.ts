@@ -1,7 +1,8 @@
 import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { AgentError, ContentError, HubError, ProcessError } from '../../src/domain/errors.ts'
-import type { Ports } from '../../src/ports.ts'
+import { AgentError } from '../../src/domain/errors.ts'
+import { CONTRACTS, type Ports } from '../../src/ports/ports.ts'
+import { injected } from '../contract/injected.ts'
 
 /** What is to go wrong, and where. */
 export interface Plan {
@@ -21,32 +22,17 @@ export interface Effect {
 
 type Method = (...args: unknown[]) => unknown
 
-/** Nothing outside the process changes through these. */
-type Watched = Exclude<keyof Ports, 'clock' | 'log'>
+/** Nothing that outlives the process changes through the others. */
+type Watched = Exclude<keyof Ports, 'clock' | 'log' | 'events'>
 
-/** What each port may throw, by its documentation; a method's own entry goes before its port's. Absent: never throws. */
-const ERRORS: Readonly<Record<Watched, (() => Error) | undefined>> &
-  Readonly<Record<string, (() => Error) | undefined>> = {
-  boot: () => new AgentError('BOOT_STATE', 'injected'),
-  hub: () => new HubError('injected'),
-  content: () => new ContentError('injected', 'backOff'),
-  installer: () => new ProcessError('SWUPDATE_FAILED', 'injected', ['swupdate'], 1),
-  'installer.install.bytes': () => new AgentError('DOWNLOAD_FAILED', 'injected'),
-  leftovers: undefined,
-  journal: () => new AgentError('JOURNAL', 'injected'),
-  keyStore: () => new AgentError('PACKAGE_STORE', 'injected'),
-  host: undefined,
-  'host.reboot': () => new AgentError('INTERNAL', 'injected'),
-  'host.failedUnits': () => new AgentError('HEALTH', 'injected'),
-  'host.findings': () => new AgentError('HEALTH', 'injected'),
-  indicator: undefined,
-}
-
-/** The error of an effect, if there is one that it may throw. */
+/** The error of an effect, if there is one that it may throw by its port's contract. */
 export function errorAt(at: string): Error | undefined {
-  const name = at.replace(/(-\w+)?#\d+$/, '')
-  const make = name in ERRORS ? ERRORS[name] : ERRORS[name.split('.')[0] as Watched]
-  return make?.()
+  const [port = '', ...members] = at.replace(/(-\w+)?#\d+$/, '').split('.')
+  const member = members.at(-1) ?? ''
+  // The bundle: given to the installer, not by it, so that its errors are those of a download.
+  if (port === 'installer' && member === 'bytes') return new AgentError('DOWNLOAD_FAILED', 'injected')
+  // What takes no time is in no contract.
+  return member in CONTRACTS[port as Watched] ? injected(port, member, 'injected') : undefined
 }
 
 export const recordFile = (dir: string): string => join(dir, 'effects')
@@ -79,9 +65,14 @@ export class Effects {
   }
 
   watch(ports: Ports): Ports {
-    const { clock, log, ...rest } = ports
+    const { clock, log, events, ...rest } = ports
     const watched = Object.entries(rest).map(([name, port]) => [name, this.#watched(name, port)])
-    return { ...(Object.fromEntries(watched) as Omit<Ports, 'clock' | 'log'>), clock: this.#telling(clock), log }
+    return {
+      ...(Object.fromEntries(watched) as Omit<Ports, 'clock' | 'log'>),
+      clock: this.#telling(clock),
+      log,
+      events,
+    }
   }
 
   /** A day is how long the loop sleeps when it has nothing to do. */

@@ -24,7 +24,7 @@ const WRITTEN = 1 << 20
 
 /** The most memory that the agent has had so far. */
 async function peak(pi: Pi): Promise<number> {
-  const status = await readFile(`/proc/${await pi.log.pid()}/status`, 'utf8')
+  const status = await readFile(`/proc/${await pi.events.pid()}/status`, 'utf8')
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }
 
@@ -81,13 +81,14 @@ const attacks = [
   {
     name: 'a bundle whose ranges come from somewhere else',
     prepare: faulty(bundle, { wrongRange: 'shifted' }),
-    // SWUpdate sees at the first byte what the hash would tell at the last.
-    code: '30101001',
+    // Its first byte tells what the hash would tell at the last.
+    code: '32100020',
   },
   {
     name: 'a detached manifest that changes while it is fetched',
-    prepare: faulty(detached, { cutAfter: 100, etag: 'changing' }),
-    code: '40000005',
+    prepare: faulty(detached, { cutAfter: 100, etag: 'changing', flipByteAt: 150 }),
+    // Another tag proves nothing: the hash does.
+    code: '4000000C',
   },
   {
     name: 'a package that leads to a file',

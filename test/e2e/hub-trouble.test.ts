@@ -19,8 +19,8 @@ const gone = (pi: Pi) => {
 const back = () => hub.faults.clear('refuseConnections')
 /** Waits until the agent has tried in vain once more than it has by now. */
 const triedInVain = async (pi: Pi) => {
-  const before = (await pi.log.lines('hub.lost')).length
-  await pi.log.waitFor('hub.lost', before + 1)
+  const before = (await pi.events.all('hub.lost')).length
+  await pi.events.waitFor('hub.lost', before + 1)
 }
 const succeeds = (pi: Pi, id: string) => pi.expectResult(id, { resultCode: 700, version: '2.0.0' })
 const states = (pi: Pi) => pi.reports.map(({ state, lastInstallResult }) => `${state}/${lastInstallResult.resultCode}`)
@@ -28,7 +28,7 @@ const states = (pi: Pi) => pi.reports.map(({ state, lastInstallResult }) => `${s
 rig.test('hub gone when the device is switched on', { on: false }, async pi => {
   gone(pi)
   await pi.switchOn()
-  await pi.log.waitFor('hub.lost', 2)
+  await pi.events.waitFor('hub.lost', 2)
   const id = pi.deploy(two)
   back()
   await succeeds(pi, id)
@@ -46,15 +46,15 @@ rig.test('hub gone when the deployment is made', {}, async pi => {
 rig.test('hub gone while downloading, and back before the end', {}, async pi => {
   bench.content.faults[rig.contentPath(two)] = { bytesPerSecond: 400_000 }
   const id = pi.deploy(two)
-  await pi.log.waitFor('install.progress')
+  await pi.events.waitFor('install.progress')
   gone(pi)
   await triedInVain(pi)
   back()
-  await pi.log.waitFor('hub.connected', 2)
-  assert.deepEqual(await pi.log.lines('install.end'), [], 'the download is not over')
+  await pi.events.waitFor('hub.connected', 2)
+  assert.deepEqual(await pi.events.all('install.end'), [], 'the download is not over')
   delete bench.content.faults[rig.contentPath(two)]
   await succeeds(pi, id)
-  assert.equal((await pi.log.lines('install.begin')).length, 1)
+  assert.equal((await pi.events.all('install.begin')).length, 1)
   assert.deepEqual(states(pi), ['6/400', '0/700'])
 })
 
@@ -63,9 +63,9 @@ rig.test('hub gone from the download until well into the trial boot', {}, async 
   const id = pi.deploy(two)
   await pi.waitFor(() => pi.agent?.state === 6, 'state 6')
   gone(pi)
-  await pi.log.waitFor('agent.started', 2)
+  await pi.events.waitFor('agent.started', 2)
   await triedInVain(pi)
-  assert.deepEqual(await pi.log.lines('committed'), [], 'the hub is a part of health')
+  assert.deepEqual(await pi.events.all('committed'), [], 'the hub is a part of health')
   back()
   await succeeds(pi, id)
 })
@@ -79,12 +79,12 @@ while [ ! -e "$BOARD_ROOT/../go" ]; do sleep 0.05; done
 
 rig.test('hub gone between the proof of health and the final report', {}, async pi => {
   const id = pi.deploy(await rig.system('2.0.0', { tree: { healthChecks: { modem: WAITING_CHECK } } }))
-  await pi.log.waitFor('hub.connected', 2)
+  await pi.events.waitFor('hub.connected', 2)
   await appears(join(pi.folder.run, 'waiting'))
   gone(pi)
-  await pi.log.waitFor('hub.lost')
+  await pi.events.waitFor('hub.lost')
   await writeFile(join(pi.folder.run, 'go'), '')
-  await pi.log.waitFor('result')
+  await pi.events.waitFor('result')
   assert.equal(pi.agent?.state, 6)
   back()
   await succeeds(pi, id)
@@ -102,6 +102,8 @@ for (const { name, fault, finals } of lost) {
     await pi.ready()
     // The acknowledgement of the order comes first.
     const off = hub.onReported((_, patch) => {
+      // What the agent says of itself comes in between.
+      if (!('deviceUpdate' in patch)) return
       const agent = (patch.deviceUpdate as { agent?: { state?: number } }).agent
       const strikes = fault.kind === 'dropSockets' ? agent?.state === 0 : agent === undefined
       if (!strikes) return
@@ -110,21 +112,23 @@ for (const { name, fault, finals } of lost) {
     })
     const id = pi.deploy(two)
     await succeeds(pi, id)
-    await pi.log.waitFor('reported')
+    await pi.events.waitFor('reported')
     assert.equal(pi.finals(id).length, finals)
     assert.deepEqual(pi.finals(id)[0], pi.finals(id).at(-1))
     // It is the last word, also after a restart.
     await pi.powerCut()
     await pi.switchOn()
-    await pi.log.waitFor(({ event, mood }) => event === 'mood' && mood === 'idle', 2)
+    await pi.events.waitFor('mood', 2, ({ mood }) => mood === 'online')
     assert.equal(pi.finals(id).length, finals)
   })
 }
 
 rig.test('a final report that the hub will not have goes out without its text', {}, async pi => {
   await pi.ready()
+  // Else the fault might strike this report.
+  await pi.waitFor(() => (pi.reported as { piAdu?: { phase?: string } }).piAdu?.phase === 'idle', 'piAdu')
   const off = hub.onReported((_, patch) => {
-    if ((patch.deviceUpdate as { agent?: object }).agent) return
+    if (!('deviceUpdate' in patch) || (patch.deviceUpdate as { agent?: object }).agent) return
     off()
     hub.faults.inject({ ...answer(400), deviceId: pi.id } as Fault)
   })
@@ -154,7 +158,7 @@ for (const fault of passing) {
     hub.updateDesired(pi.id, { lamp: { on: true } })
     await succeeds(pi, id)
     assert.deepEqual(states(pi).filter(state => state === '0/700').length, 1)
-    assert.equal((await pi.log.lines('install.begin')).length, 1)
+    assert.equal((await pi.events.all('install.begin')).length, 1)
   })
 }
 

@@ -81,7 +81,7 @@ rig.test('cancel clears a failure', {}, async pi => {
 
 rig.test('cancel when the new system is starting: the trial is settled first', {}, async pi => {
   const id = pi.deploy(two)
-  await pi.log.waitFor('reboot')
+  await pi.events.waitFor('reboot')
   bench.cancel(pi.id, id)
   assert.deepEqual(await pi.settled(id, { action: 255 }), idle(id))
   assert.deepEqual(pi.reports.map(summary), ['6', '0/700', '0/200'])
@@ -105,7 +105,7 @@ rig.test('an update for the slot that is being written is not started by half', 
   await inDownload(pi)
   await pi.powerCut()
   await pi.switchOn()
-  await pi.log.waitFor('install.begin', 2)
+  await pi.events.waitFor('install.begin', 2)
   assert.deepEqual(await bootOf(pi), { primary: 'a', trial: 'none', booted: 'a' })
   delete faults[path]
   await pi.powerCut()
@@ -123,12 +123,12 @@ rig.test('a failed deployment is run again for a new retryTimestamp, and only th
   pi.deploy(two, { workflowId: id })
   await acknowledged(pi)
   await reconnected(pi)
-  process.kill(await pi.log.pid(), 'SIGKILL')
-  await pi.log.waitFor('hub.connected', 3)
+  process.kill(await pi.events.pid(), 'SIGKILL')
+  await pi.events.waitFor('hub.connected', 3)
   await acknowledged(pi)
   await pi.powerCut()
   await pi.switchOn()
-  await pi.log.waitFor('hub.connected', 4)
+  await pi.events.waitFor('hub.connected', 4)
   await acknowledged(pi)
   assert.equal(stats[path]!.requests, requests)
   assert.equal(pi.reports.length, 2)
@@ -159,7 +159,7 @@ rig.test('a fall-back is not tried again after a restart', { tries: 1 }, async p
   const boots = await pi.power.bootCount()
   await pi.powerCut()
   await pi.switchOn()
-  await pi.log.waitFor('hub.connected', 3)
+  await pi.events.waitFor('hub.connected', 3)
   await acknowledged(pi)
   assert.equal(await pi.power.bootCount(), boots + 1)
   assert.deepEqual(pi.reports.map(summary), ['6', '255/0'])
@@ -173,7 +173,7 @@ function summary({ state, lastInstallResult }: Pi['reports'][number]): string {
 async function inDownload(pi: Pi): Promise<string> {
   faults[path] = { bytesPerSecond: 400_000, times: 1 }
   const id = pi.deploy(two)
-  await pi.log.waitFor('install.progress')
+  await pi.events.waitFor('install.progress')
   return id
 }
 
@@ -190,9 +190,9 @@ async function bootOf(pi: Pi) {
 
 /** A new connection, over which the twin was read and looked at. */
 async function reconnected(pi: Pi): Promise<void> {
-  const before = (await pi.log.lines('hub.connected')).length
+  const before = (await pi.events.all('hub.connected')).length
   bench.hub.faults.inject({ kind: 'dropSockets', deviceId: pi.id })
-  await pi.log.waitFor('hub.connected', before + 1)
+  await pi.events.waitFor('hub.connected', before + 1)
   await acknowledged(pi)
 }
 

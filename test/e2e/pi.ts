@@ -9,6 +9,7 @@ import { readBootEnv, type SlotName } from '../bench/workbench/boot-env.ts'
 import { type PoweredDevice, type PowerOnOptions, startDevice } from '../bench/workbench/control.ts'
 import type { DeviceDescription } from '../bench/workbench/device.ts'
 import { type DeviceFolder, deviceFolder, deviceStatus } from '../bench/workbench/device-folder.ts'
+import { AgentEvents } from './agent-events.ts'
 import { AgentLog } from './agent-log.ts'
 
 export interface PiOptions extends Partial<DeviceDescription> {
@@ -19,7 +20,7 @@ export interface PiOptions extends Partial<DeviceDescription> {
   readonly configure?: (config: Record<string, unknown>) => void
 }
 
-/** `deviceUpdate.agent` as reported (protocol, chapter 1.6). */
+/** `deviceUpdate.agent` as reported (PROTOCOL.md, "Final report"). */
 export interface AgentReport {
   readonly state: number
   readonly workflow: { readonly action: number; readonly id: string; readonly retryTimestamp?: string }
@@ -51,6 +52,9 @@ const PATIENCE = 60_000
 export class Pi {
   readonly id: string
   readonly folder: DeviceFolder
+  /** What its agents tell over the control socket. */
+  readonly events: AgentEvents
+  /** For tests of the log itself. */
   readonly log: AgentLog
   /** Every report with a state, oldest first. */
   readonly reports: AgentReport[] = []
@@ -65,6 +69,7 @@ export class Pi {
     this.#bench = bench
     this.id = id
     this.folder = deviceFolder(bench.deviceDir(id))
+    this.events = new AgentEvents(this.folder.controlSocket)
     this.log = new AgentLog(this.folder.agentLog)
     this.#powerOptions = options.power ?? {}
     this.#stopListening = bench.hub.onReported((deviceId, patch) => {
@@ -91,6 +96,7 @@ export class Pi {
 
   async remove(): Promise<void> {
     this.#stopListening()
+    await this.events.stop()
     await this.#power?.powerOff()
     await rm(this.folder.dir, { recursive: true, force: true })
   }
@@ -199,7 +205,7 @@ export class Pi {
     return [
       `agent.log:\n${await tail(this.folder.agentLog, 60)}`,
       `boot.log:\n${await tail(this.folder.bootLog, 20)}`,
-      `journal:\n${await tail(`${this.folder.data}/journal.json`, 1)}`,
+      `journal:\n${await tail(`${this.folder.data}/journal.json`, 2)}`,
       `boot state: ${JSON.stringify(await readBootEnv(this.folder.bootEnv))}`,
       `last report: ${JSON.stringify(this.agent)}`,
     ].join('\n')

@@ -121,16 +121,18 @@ const manifests: Case[] = [
     details: /steps/,
   },
   {
-    name: 'two steps',
-    manifest: changed(m => m.instructions.steps.push(stepOf(m))),
-    code: '3210000F',
-    details: /2 steps/,
+    name: 'packages behind an image, on a device that takes none',
+    manifest: changed(m => m.instructions.steps.push({ ...stepOf(m), handler: 'microsoft/apt:1' })),
+    code: '30000003',
+    details: /step 1: .*installs no single packages/,
   },
   {
     name: 'reference step',
-    manifest: changed(m => Object.assign(stepOf(m), { type: 'reference' })),
-    code: '3210000F',
-    details: /reference/,
+    manifest: changed(m =>
+      Object.assign(stepOf(m), { type: 'reference', detachedManifestFileId: Object.keys(m.files)[0] }),
+    ),
+    code: '30400003',
+    details: /child manifest/,
   },
   {
     name: 'no handler',
@@ -139,10 +141,24 @@ const manifests: Case[] = [
     details: /no handler/,
   },
   {
-    name: 'unknown handler',
+    name: 'packages, on a device that takes none',
     manifest: changed(m => Object.assign(stepOf(m), { handler: 'microsoft/apt:1' })),
     code: '30000003',
-    details: /microsoft\/apt:1/,
+    details: /installs no single packages, because .*: /,
+  },
+  {
+    name: 'a script alone',
+    manifest: changed(m => Object.assign(stepOf(m), { handler: 'microsoft/script:1' })),
+    code: '3210000E',
+    details: /to allow scripts, put "scripts"/,
+  },
+  {
+    name: 'unknown handler in the last of ten steps',
+    manifest: changed(m =>
+      m.instructions.steps.push(...Array(8).fill(stepOf(m)), { ...stepOf(m), handler: 'contoso/flasher:3' }),
+    ),
+    code: '30000003',
+    details: /step 9: .*contoso\/flasher:3/,
   },
   {
     name: 'no handlerProperties',
@@ -154,7 +170,7 @@ const manifests: Case[] = [
     name: 'a script, which is not allowed here',
     manifest: changed(m => Object.assign(propertiesOf(m), { scriptFileName: 'install.sh' })),
     code: '3210000E',
-    details: /scriptFileName/,
+    details: /to allow scripts, put "scripts"/,
   },
   {
     name: 'no installedCriteria',
@@ -232,11 +248,18 @@ const manifests: Case[] = [
 
 const urls: Case[] = [
   { name: 'no URL', deploy: { fileUrls: {} }, code: '40000007', details: /no URL/ },
-  ...['file:///etc/passwd', 'ftp://localhost/a', 'not a URL', ''].map(url => ({
+  ...(
+    [
+      ['file:///etc/passwd', /begins with file:, not http: or https:/],
+      ['ftp://localhost/a', /begins with ftp:, not http: or https:/],
+      ['not a URL', /is not a URL/],
+      ['', /is not a URL/],
+    ] as const
+  ).map(([url, details]) => ({
     name: `URL "${url}"`,
     deploy: { fileUrls: { [two.files[0]!.fileId]: url } },
     code: '40000007',
-    details: /not an http or https URL/,
+    details,
   })),
   ...['../../etc', '.', 'a/b', 'x'.repeat(129), 'a b'].map(workflowId => ({
     name: `workflow id "${workflowId.slice(0, 10)}"`,
@@ -247,15 +270,17 @@ const urls: Case[] = [
 ]
 
 const agent = { state: 255 }
+/** With a step service that takes neither packages nor scripts. */
+const DEVICE = { steps: { scripts: { run: 'off' } } }
 
 for (const [name, cases] of Object.entries({ signature, 'update manifest': manifests, 'files and names': urls })) {
-  rig.test(`refused for its ${name}, then a good one is taken`, {}, async pi => {
+  rig.test(`refused for its ${name}, then a good one is taken`, DEVICE, async pi => {
     await pi.ready()
-    const pid = await pi.log.pid()
+    const pid = await pi.events.pid()
     for (const each of cases) await refused(pi, each)
-    assert.equal(await pi.log.pid(), pid, 'the agent has not been restarted')
+    assert.equal(await pi.events.pid(), pid, 'the agent has not been restarted')
     assert.equal(pi.reports.length, cases.length, 'one report for each, and none of work in progress')
-    assert.deepEqual(await pi.log.lines('install.begin'), [])
+    assert.deepEqual(await pi.events.all('install.begin'), [])
     await pi.expectResult(pi.deploy(two), { resultCode: 700, version: '2.0.0' })
   })
 }
@@ -287,7 +312,7 @@ async function refused(pi: Pi, { name, deploy = {}, manifest, code, details }: C
 
 rig.test('what is no order is acknowledged and left alone', {}, async pi => {
   await pi.ready()
-  const pid = await pi.log.pid()
+  const pid = await pi.events.pid()
   const id = randomUUID()
   const content = { updateManifest: two.manifest, updateManifestSignature: good, fileUrls: {} }
   const orders: JsonObject[] = [
@@ -307,11 +332,11 @@ rig.test('what is no order is acknowledged and left alone', {}, async pi => {
     await pi.waitFor(() => acknowledged(pi) === version, `the acknowledgement of ${JSON.stringify(order).slice(0, 80)}`)
   }
   assert.deepEqual(pi.reports, [])
-  assert.ok((await pi.log.lines('order.ignored')).length >= orders.length)
+  assert.ok((await pi.events.all('deployment.ignored')).length >= orders.length)
   // An object has lost the bytes that were signed.
   pi.order({ workflow: { action: 3, id }, ...content, updateManifest: JSON.parse(two.manifest) })
   await pi.expectResult(id, { resultCode: 0, code: '80300001', details: /not a string/, version: '1.0.0' })
-  assert.equal(await pi.log.pid(), pid, 'the agent has not been restarted')
+  assert.equal(await pi.events.pid(), pid, 'the agent has not been restarted')
   await pi.expectResult(pi.deploy(two), { resultCode: 700, version: '2.0.0' })
 })
 

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
 import { redact, secretsOf } from '../../src/domain/redact.ts'
 import { type Pi, startRig } from './rig.ts'
 
@@ -58,7 +58,7 @@ rig.test('after good and bad deployments, lost connections and a wrong key: the 
   await pi.settled(pi.deploy(three, { signature: `${signed}.x.y` }))
   await pi.settled(pi.deploy(three, { workflowId: 'with-package', rootKeyPackageUrl: `${signed}&x` }))
   rig.bench.hub.faults.inject({ kind: 'dropSockets', deviceId: pi.id })
-  await pi.log.waitFor('hub.lost')
+  await pi.events.waitFor('hub.lost')
   await pi.powerCut()
   // A key that the hub does not know: what the SDK says about it goes into the log.
   const wrong = connectionString.replace(
@@ -72,9 +72,9 @@ rig.test('after good and bad deployments, lost connections and a wrong key: the 
       })
     })
   await setKey(wrong)
-  const before = (await pi.log.lines('hub.lost')).length
+  const before = (await pi.events.all('hub.lost')).length
   await pi.switchOn()
-  await pi.log.waitFor('hub.lost', before + 2)
+  await pi.events.waitFor('hub.lost', before + 2)
   assert.ok((await silent(pi, [...secrets, ...spellings(wrong)])) >= 5)
   await setKey(connectionString)
 })
@@ -106,7 +106,7 @@ rig.test('a configuration that everybody may read is refused', { on: false }, as
   await chmod(pi.folder.config, 0o644)
   const { code, said } = await cli('run', '--config', pi.folder.config)
   assert.equal(code, 78)
-  assert.match(said, /may be read by everybody: chmod 600/)
+  assert.match(said, /everybody can read it: chmod 600/)
 })
 
 test('what is taken out of a text, and what is left in', () => {

@@ -164,5 +164,5 @@ rig.test('an update for other devices is refused', { model: 'oven' }, async pi =
     manifest: two.manifest.replace(/"compatibility":\[.*?\]/, '"compatibility":[{"colour":"red"}]'),
   }
   assert.deepEqual(await ending(pi, pi.deploy(any)), [700, '00000000', '2.0.0'])
-  assert.equal((await pi.log.lines('order.warning')).length > 0, true)
+  assert.equal((await pi.events.all('deployment.warning')).length > 0, true)
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
-import { type Disturbance, FakeDevice, type Goal, type System } from '../workflow/fake-device.ts'
+import { type Disturbance, errorOf, FakeDevice, type Goal, type System } from '../workflow/fake-device.ts'
 
 const V2: System = { version: '2.0.0' }
 const W1: Goal = { id: 'W1', system: { version: '1.5.0' } }
@@ -107,7 +107,7 @@ const BAD: readonly (readonly [string, System, object, string, string, RegExp])[
   ['that panics', { ...V2, panics: true }, {}, 'rolledBack', '3210000C', /never started the agent/],
   ['of another version', V2, { version: '2.0.1' }, 'rolledBack', '32100004', /"2\.0\.0"/],
   ['of another hash', V2, { sha256: 'ab'.repeat(32) }, 'downloadFailed', '4000000C', /SHA-256/],
-  ['of another size', V2, { sizeInBytes: 7 }, 'downloadFailed', '32100003', /ordered were 7/],
+  ['of another size', V2, { sizeInBytes: 7 }, 'downloadFailed', '32100003', /not the expected 7/],
 ]
 
 describe('a new system', () => {
@@ -122,6 +122,19 @@ describe('a new system', () => {
       assert.equal(device.firmware.lastFirmwareUpdate, undefined)
     })
   }
+})
+
+test('a rollback at the device shows the caller its end, and none of the stages on the way', async () => {
+  const device = await updated(V2)
+  const before = device.reports.length
+  const { length } = device.effects
+  const running = device.runUntil(() => device.outcomes.length > 0 && device.firmware.status === 'rolledBack')
+  while (device.effects.length < length + 6) await new Promise(resolve => setImmediate(resolve))
+  device.ask('rollback')
+  await running
+  assert.equal(device.system.version, '1.0.0')
+  device.reports.splice(0, before)
+  assert.deepEqual(stages(device), ['rolledBack'])
 })
 
 test('nothing of a failed run is left in the next one', async () => {
@@ -219,6 +232,28 @@ describe('together with deployments', () => {
   })
 })
 
+test('a caller is never told that nothing was begun of what was, whatever fails, before or after it was done', async () => {
+  for (let at = 0; at < effects.length; at++) {
+    for (const how of ['error', 'errorAfter'] as const) {
+      const device = new FakeDevice([{ at, how }])
+      const url = called(device, V2)
+      await device.runUntil(() => ended(device, url)() || device.answers.some(({ status }) => status !== 200))
+      const [answer] = device.answers
+      const where = `${how} at ${at} ${effects[at]}: ${JSON.stringify(device.answers)}`
+      if (answer?.status === 200) {
+        await device.runUntil(ended(device, url))
+        assert.notEqual(device.firmware.status, undefined, where)
+      } else {
+        // Later it is still as it was.
+        let later = 0
+        await device.runUntil(() => ++later > 3)
+        assert.equal(device.system.version, '1.0.0', where)
+        assert.equal(device.journal, undefined, where)
+      }
+    }
+  }
+})
+
 describe('the method reboot', () => {
   test('answers, reports and reboots', async () => {
     const device = new FakeDevice()
@@ -227,6 +262,55 @@ describe('the method reboot', () => {
     assert.deepEqual(device.answers, [{ status: 200, payload: 'Reboot started' }])
     const { iothubDM } = device.reported as { iothubDM: { reboot: { lastReboot: string } } }
     assert.match(iothubDM.reboot.lastReboot, /^2026-01-01T/)
+  })
+
+  const asked = async (disturbances: readonly Disturbance[]) => {
+    const device = new FakeDevice(disturbances)
+    device.call('reboot', null)
+    return device
+  }
+
+  test('keeps its word at whatever effect something fails, and never reboots twice', async () => {
+    const probe = await asked([])
+    await probe.runUntil(() => probe.boots === 2 && probe.connected)
+    for (const [at, effect] of probe.effects.entries()) {
+      if (errorOf(effect)) {
+        const device = await asked([{ at, how: 'error' }])
+        const answered = () => device.answers[0]?.status
+        await device.runUntil(
+          () => device.connected && answered() !== undefined && (answered() !== 200 || device.boots === 2),
+        )
+        const { status, payload } = device.answers[0] ?? {}
+        assert.equal(device.boots, status === 200 ? 2 : 1, `error at ${at} ${effect}: ${payload}`)
+      }
+      for (const how of ['cutBefore', 'cutAfter', 'killed'] as const) {
+        const cut = await asked([{ at, how }])
+        await cut.runUntil(() => cut.starts > 1 && cut.connected)
+        // The power cut and the reboot; a call that nobody remembers is not obeyed later.
+        const { boots } = cut
+        assert.ok(boots <= 3, `${how} ${at} ${effect}: ${boots} boots`)
+        await cut.runUntil(() => cut.connected)
+        assert.equal(cut.boots, boots + 1, `${how} ${at} ${effect}`)
+        assert.equal(cut.journal, undefined)
+      }
+    }
+  })
+
+  test('is tried again when the machine stays up, and given up in the end', async () => {
+    const device = await asked([])
+    device.ignoresReboots = true
+    const orders = () => device.effects.filter(effect => effect === 'host.reboot').length
+    await device.runUntil(() => {
+      if (orders() === 6 && device.ignoresReboots) {
+        device.ignoresReboots = false
+        device.order(W1)
+      }
+      return device.status.workflow?.id === 'W1' && device.journalReported
+    })
+    assert.equal(device.system.version, '1.5.0')
+    // Two boots: nothing but the trial came of all that.
+    assert.equal(device.boots, 2)
+    assert.equal(orders(), 7)
   })
 
   test('is refused while a firmware update runs', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { safePayload } from '../../src/adapters/tame-mqtt.ts'
+import { methodCallOf } from '../../src/adapters/iot-hub/hub-message.ts'
 import { CallRefused, type FirmwarePolicy, readFirmwareCall } from '../../src/trust/firmware-call.ts'
 
 const policy: FirmwarePolicy = { enabled: true, allowedHosts: ['files.example.com'], requireSha256: false }
@@ -40,6 +40,14 @@ const REFUSED: readonly (readonly [string, unknown, RegExp])[] = [
   ['a text', 'hello', /is a text that is not JSON/],
   ['a text with a number', '7', /the payload is a number/],
   ['an object without the URI', {}, /fwPackageUri is missing/],
+  ['other members only', { fwPackage: url, 'a\u009bb': 1 }, /^fwPackageUri is missing; the payload has fwPackage$/],
+  ['the URI in the letters of 2018', { fwPackageURI: url }, /^fwPackageURI must be spelled fwPackageUri$/],
+  ['a hash in capitals', { fwPackageUri: url, SHA256: hex }, /^SHA256 must be spelled sha256$/],
+  [
+    'half a hash under its later name',
+    { fwPackageUri: url, fwPackageCheckValue: 'abc' },
+    /^fwPackageCheckValue is neither/,
+  ],
   ['an inherited URI', JSON.parse('{"__proto__":{"fwPackageUri":"https://x/"}}'), /fwPackageUri/],
   ['a URI that is none', { fwPackageUri: 'somewhere' }, /is not a URL/],
   ['a URI that is a number', { fwPackageUri: 7 }, /is not a URL/],
@@ -121,6 +129,6 @@ test('whatever is sent, the answer is an update or a refusal', () => {
 
 test('what is not JSON reaches the method as a text, and does not end the connection', () => {
   const sent = Buffer.from(`{ fwPackageUri : '${url}' }`)
-  const handed = safePayload('$iothub/methods/POST/firmwareUpdate/?$rid=1', sent)
-  assert.equal(JSON.parse(String(handed)), sent.toString())
+  const call = methodCallOf('$iothub/methods/POST/firmwareUpdate/?$rid=1', sent)
+  assert.equal(call?.payload, sent.toString())
 })

@@ -42,6 +42,17 @@ describe('on the workbench', () => {
     assert.match(String(payload), /switched off .*piAdu\.firmwareUpdate\.enabled/)
   })
 
+  test('a method that does not exist is answered at once, with those that do', async t => {
+    const { bench } = await aMethodDevice(t, { enabled: false })
+    const begun = performance.now()
+    for (const name of ['firmwareupdate', 'FirmwareUpdate', 'getVersion', '__proto__']) {
+      const { status, payload } = await bench.hub.invokeMethod('pi1', name, null, { connectMs: 20_000 })
+      assert.equal(status, 404)
+      assert.equal(payload, `"${name}" is not a method of this device, which has: firmwareUpdate, reboot.`)
+    }
+    assert.ok(performance.now() - begun < 20_000)
+  })
+
   test('each bad bundle ends in its own word, on the old system, and a good one follows', async t => {
     const { bench, call, publish, until, device } = await aMethodDevice(t)
     const tree = { version: '2.0.0' }
@@ -51,7 +62,13 @@ describe('on the workbench', () => {
     const good = await publish(await bench.buildBundle({ tree }), 'good.swu')
     const rows: readonly (readonly [string, string, object, string, RegExp])[] = [
       ['nothing there', bench.content.url('none.swu'), {}, 'downloadFailed', /404/],
-      ['not a bundle', bench.content.url('text.swu'), {}, 'applyFailed', /swupdate failed/],
+      [
+        'not a bundle',
+        bench.content.url('text.swu'),
+        {},
+        'applyFailed',
+        /there is no cpio header at byte 0 \(32100020\)/,
+      ],
       [
         'of a stranger',
         await publish(await bench.buildBundle({ tree }, 's.swu', stranger), 's.swu'),
@@ -67,7 +84,7 @@ describe('on the workbench', () => {
         /swupdate failed/,
       ],
       ['of another hash', good, { sha256: 'ab'.repeat(32) }, 'downloadFailed', /SHA-256/],
-      ['of another size', good, { sizeInBytes: 99 }, 'downloadFailed', /ordered were 99/],
+      ['of another size', good, { sizeInBytes: 99 }, 'downloadFailed', /not the expected 99/],
     ]
     for (const [name, fwPackageUri, more, status, why] of rows) {
       const { startedWaitingTime: before } = await until(() => true)

@@ -3,7 +3,7 @@ import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { execa } from 'execa'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
 import { atEnd, tempDir } from '../hub/support.ts'
 import { aMethodDevice } from './support.ts'
 

@@ -4,11 +4,12 @@ import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
-import { SlotLeftovers } from '../../src/adapters/leftovers.ts'
+import { SlotLeftovers } from '../../src/adapters/slot/leftovers.ts'
 import { AgentError } from '../../src/domain/errors.ts'
-import { perform } from '../../src/workflow/perform.ts'
+import { perform } from '../../src/workflow/perform/perform.ts'
 import { runProgram } from '../bench/workbench/program.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
+import { descriptionOf } from '../bundle/archive.ts'
 import { VirtualClock } from '../workflow/virtual-clock.ts'
 
 const dir = await mkdtemp(join(tmpdir(), 'leftovers-'))
@@ -18,7 +19,7 @@ const noteFile = join(dir, 'leftover')
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 
 const image = pseudoRandom(40 << 20, 'leftovers')
-await writeFile(join(dir, 'sw-description'), 'images: ( { filename = "image"; } );')
+await writeFile(join(dir, 'sw-description'), descriptionOf('images: ( { filename = "image"; } );'))
 await writeFile(join(dir, 'sw-description.sig'), Buffer.alloc(1500, 1))
 await writeFile(join(dir, 'image'), image)
 const bundle = await runProgram(['cpio', '--quiet', '-o', '-H', 'crc'], {
@@ -33,7 +34,7 @@ const leftovers = () => new SlotLeftovers({ file: noteFile, device: { a: join(di
 class PowerCut extends Error {}
 
 /** The power goes after so many bytes; returns how many came from the network. */
-async function attempt(cutAfter = Number.POSITIVE_INFINITY): Promise<number> {
+async function attempt(cutAfter = Number.POSITIVE_INFINITY, end: Error = new PowerCut()): Promise<number> {
   let fetched = 0
   const content = {
     async get(_url: string, range: { first: number; last: number }) {
@@ -55,7 +56,7 @@ async function attempt(cutAfter = Number.POSITIVE_INFINITY): Promise<number> {
           const part = piece.subarray(Math.max(0, first - at), Math.max(0, first + image.length - at))
           if (part.length > 0) await file.write(part, 0, part.length, Math.max(0, at - first))
           at += piece.length
-          if (at >= cutAfter) throw new PowerCut()
+          if (at >= cutAfter) throw end
         }
       } finally {
         await file.close()
@@ -71,16 +72,20 @@ async function attempt(cutAfter = Number.POSITIVE_INFINITY): Promise<number> {
       if (installedTo) assert.ok((await readdir(dir)).includes('leftover'), 'forgotten before the journal knew')
     },
   }
-  const ports = { content, installer, leftovers: leftovers(), clock: new VirtualClock(), log, journal }
-  const seen = { boot: { booted: 'a' }, attempt: { workflow: { id: 'w' }, installs: 0 } }
+  const events = { tell() {}, saw() {} }
+  const ports = { content, installer, leftovers: leftovers(), clock: new VirtualClock(), log, journal, events }
+  const seen = {
+    boot: { booted: 'a' },
+    attempt: { workflow: { id: 'w' }, installs: 0, steps: [], origin: 'none', times: {} },
+  }
   const options = {
     fetch: { rangeBytes: 1 << 20, timeout: 1e9 },
-    firmware: { stage: 0, progress: { percent: 10, seconds: 10 } },
+    reporters: {},
   }
   const { signal } = new AbortController()
   try {
-    const step = { do: 'install', update, into: 'b' }
-    await perform(ports as never, step as never, seen as never, async () => {}, options as never, signal)
+    const action = { do: 'install', update, into: 'b' }
+    await perform(action as never, { ports, seen, options, signal, tell: async () => {} } as never)
   } catch (error) {
     if (!(error instanceof PowerCut)) throw error
   }
@@ -174,6 +179,21 @@ test('a full data partition: one warning, and the bundle as it was', async () =>
   assert.deepEqual(warnings, ['leftover.not-noted'])
 })
 
+test('an installation that ends keeps its last mark, however fast the bytes came', async () => {
+  await fresh()
+  async function* pieces(): AsyncGenerator<Buffer> {
+    for (let at = 0; at < bundle.length; at += 1 << 20) {
+      yield bundle.subarray(at, at + (1 << 20))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+  for await (const _ of leftovers().noting(pieces(), sha256, 'b', () => Buffer.alloc(32))) {
+    // Only the marks count.
+  }
+  const left = await leftovers().find(sha256, 'b')
+  assert.ok((left?.end ?? 0) > bundle.length - (1 << 20), `${left?.end} of ${bundle.length} bytes`)
+})
+
 test('a wrong file on the server stays an error', async () => {
   await fresh()
   await attempt(30 << 20)
@@ -193,4 +213,14 @@ test('what was wrong when it came is not believed again: all comes from the netw
   const fetched = await attempt()
   assert.ok(fetched >= bundle.length, `${fetched} bytes`)
   assert.ok(await slotIsWhole())
+})
+
+test('a bundle that is refused leaves no note, one that a refusal follows from is fetched once more', async () => {
+  await fresh()
+  const refusal = new AgentError('BUNDLE_FILE', 'not named')
+  await assert.rejects(attempt(30 << 20, refusal), error => error === refusal)
+  assert.ok(!(await readdir(dir)).includes('leftover'))
+  await attempt(30 << 20)
+  await assert.rejects(attempt(35 << 20, refusal), error => error === refusal)
+  assert.ok(!(await readdir(dir)).includes('leftover'))
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { ResponseReader } from '../../src/adapters/http-reader.ts'
+import { ResponseReader } from '../../src/adapters/http/reader.ts'
 
 /** What was read, as short text; `cut` is the size of the pieces it came in. */
 function read(text: string, cut = text.length, { close = false, pass = false } = {}): string[] {
@@ -44,21 +44,29 @@ test('answers one after the other, in pieces of any size', () => {
 
 for (const [name, text, complaint] of [
   ['another protocol', 'SSH-2.0-OpenSSH_9.2\r\n\r\n', /not HTTP\/1/],
-  ['a field without a name', 'HTTP/1.1 200 OK\r\n: x\r\n\r\n', /header field that is none/],
-  ['a folded field', 'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n', /header field that is none/],
-  ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n', /length "5, 6"/],
-  ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n', /length "-5"/],
-  ['a length that is no number', 'HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\n', /length "5x"/],
+  ['a field without a name', 'HTTP/1.1 200 OK\r\n: x\r\n\r\n', /not a header field/],
+  ['a folded field', 'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n', /not a header field/],
+  [
+    'two lengths',
+    'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n',
+    /Content-Length that is not one number/,
+  ],
+  ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n', /Content-Length that is not one number/],
+  [
+    'a length that is no number',
+    'HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\n',
+    /Content-Length that is not one number/,
+  ],
   [
     'an unknown coding',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n',
-    /transfer encoding "gzip, chunked"/,
+    /transfer encoding other than chunked/,
   ],
-  ['a chunk without a size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n', /chunk of size "hello"/],
+  ['a chunk without a size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n', /chunk without a size/],
   [
     'a chunk that is too long',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n',
-    /longer than it says/,
+    /longer than its size/,
   ],
   ['an endless head', `HTTP/1.1 200 OK\r\n${'A: b\r\n'.repeat(10_000)}`, /line without an end/],
   [

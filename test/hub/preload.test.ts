@@ -21,9 +21,9 @@ const SERVICE = `
 `
 const DEVICE = `
   const { Client } = require('azure-iot-device')
-  const { Mqtt } = require('azure-iot-device-mqtt')
+  const transport = require('azure-iot-device-mqtt')[process.env.TRANSPORT]
   async function main() {
-    const client = Client.fromConnectionString(process.env.CONNECTION, Mqtt)
+    const client = Client.fromConnectionString(process.env.CONNECTION, transport)
     await client.open()
     const twin = await client.getTwin()
     twin.properties.reported.update({ seen: twin.properties.desired.x }, error => process.exit(error ? 1 : 0))
@@ -45,14 +45,15 @@ test('an unmodified service program reaches the hub under its cloud name', async
   assert.deepEqual(hub.getTwin('pump').tags, { room: 'cellar' })
 })
 
-test('an unmodified device program reaches the hub under its cloud name', async t => {
-  const hub = await aHub(t)
-  hub.createDevice('pump')
-  hub.updateDesired('pump', { x: 7 })
-  const CONNECTION = hub.deviceConnectionString('pump', { cloud: true })
-  await execa('node', ['-e', DEVICE], { env: { ...hub.childEnvironment(), CONNECTION }, cwd })
-  assert.equal(hub.getTwin('pump').properties.reported.seen, 7)
-})
+for (const TRANSPORT of ['Mqtt', 'MqttWs'])
+  test(`an unmodified device program reaches the hub under its cloud name, by ${TRANSPORT}`, async t => {
+    const hub = await aHub(t)
+    hub.createDevice('pump')
+    hub.updateDesired('pump', { x: 7 })
+    const CONNECTION = hub.deviceConnectionString('pump', { cloud: true })
+    await execa('node', ['-e', DEVICE], { env: { ...hub.childEnvironment(), CONNECTION, TRANSPORT }, cwd })
+    assert.equal(hub.getTwin('pump').properties.reported.seen, 7)
+  })
 
 test('the preload takes a file, wraps imported tls too, and leaves other hosts and ports alone', async t => {
   const hub = await aHub(t)

@@ -88,7 +88,7 @@ const refused: [query: string, text: RegExp][] = [
   ['SELECT * FROM devices WHERE a ==', /"=" at position 32/],
   ["SELECT * FROM devices WHERE a = 'x", /"'" at position 33/],
   ['SELECT * FROM devices WHERE a = 1 ORDER BY a', /"ORDER" at position 35/],
-  ['SELECT * FROM devices.modules', /"modules" at position 23/],
+  ['SELECT * FROM devices.twins', /"twins" at position 23/],
   ['SELECT AVG(a) FROM devices', /"\(" at position 11, expected FROM/],
   ['SELECT * FROM devices WHERE a IN []', /"\]" at position 35/],
   ['SELECT * FROM devices WHERE a + 1 = 2', /"\+" at position 31/],

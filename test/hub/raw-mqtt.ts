@@ -1,6 +1,7 @@
 import { connect, type TLSSocket } from 'node:tls'
 import mqtt, { type IConnectPacket, type Packet } from 'mqtt-packet'
 import type { BenchHub } from '../bench/hub/hub.ts'
+import { resourcePath } from '../bench/hub/ids.ts'
 import { createSas } from '../bench/hub/sas.ts'
 import { within } from './support.ts'
 
@@ -53,7 +54,8 @@ export class RawClient {
 
 /** A good CONNECT, as the SDK would send it, with changes. */
 export function connectPacket(hub: BenchHub, id: string, changes: Partial<IConnectPacket> = {}): IConnectPacket {
-  const key = /SharedAccessKey=([^;]*)/.exec(hub.deviceConnectionString(id))![1]!
+  const key = /SharedAccessKey=([^;]*)/.exec(hub.deviceConnectionString(id))?.[1]
+  const resource = encodeURIComponent(`${hub.hostName}/${resourcePath(id)}`)
   return {
     cmd: 'connect',
     protocolId: 'MQTT',
@@ -62,7 +64,7 @@ export function connectPacket(hub: BenchHub, id: string, changes: Partial<IConne
     keepalive: 60,
     clientId: id,
     username: `${hub.hostName}/${id}/?api-version=2021-04-12&DeviceClientType=test`,
-    password: Buffer.from(createSas(`${hub.hostName}%2Fdevices%2F${id}`, key, Date.now() / 1000 + 3600)),
+    ...(key && { password: Buffer.from(createSas(resource, key, Date.now() / 1000 + 3600)) }),
     ...changes,
   }
 }

@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
+import { checkServerIdentity } from '../../src/adapters/tls/server-identity.ts'
 import { ensureCertificates } from '../bench/hub/certs.ts'
 import { Devices } from '../bench/hub/devices.ts'
 import { Events } from '../bench/hub/events.ts'
@@ -38,12 +39,14 @@ test('many changes make few writes', async t => {
   for (let n = 0; n < 500; n++) devices.create(`d${n}`)
   await store.flush()
   const written = (await readFile(join(dir, 'hub.json'), 'utf8')).length
+  // The moment for which changes are collected does not pass, however busy the machine is.
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   for (let round = 0; round < 10; round++) {
     for (let n = 0; n < 500; n++) devices.report(`d${n}`, { round })
-    await new Promise(resolve => setTimeout(resolve, 1))
+    await new Promise(resolve => setImmediate(resolve))
   }
-  // Nothing yet: the changes are collected for a moment.
   assert.equal((await readFile(join(dir, 'hub.json'), 'utf8')).length, written)
+  t.mock.timers.reset()
   await store.close()
   const again = await Store.open(dir, fresh, quiet)
   assert.equal(again.get('d499')!.twin.reported.version, 11)
@@ -87,7 +90,7 @@ test('both loopback families are served on both ports', async t => {
   const hub = await aHub(t)
   for (const port of [hub.mqttPort, hub.restPort]) {
     for (const host of ['127.0.0.1', '::1']) {
-      const socket = connect({ host, port, ca: hub.ca })
+      const socket = connect({ host, port, ca: hub.ca, checkServerIdentity })
       await within(2000, new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject)))
       socket.destroy()
     }

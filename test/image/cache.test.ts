@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { after, test } from 'node:test'
+import { execa } from 'execa'
 
 const dir = await mkdtemp(join(tmpdir(), 'cache-'))
 process.env.XDG_CACHE_HOME = dir
-const { cached, contentOf } = await import('../../image/build/cache.ts')
+const { cacheSize, cached, contentOf, tidy } = await import('../../image/builder/cache.ts')
 const home = join(dir, 'pi-adu-agent')
 after(() => rm(dir, { recursive: true, force: true }))
 
@@ -29,19 +30,47 @@ test('what fails leaves nothing that a later build would take for complete', asy
   assert.deepEqual(await readdir(join(home, 'fails')), [])
 })
 
-test('what was not used for a day is forgotten, but for the last few; what was interrupted, at once', async () => {
-  const nothing = async (): Promise<void> => {}
-  const old = await Promise.all([1, 2, 3, 4, 5, 6].map(input => cached('old', [input], nothing)))
-  for (const [days, path] of old.entries()) await utimes(path, 0, Date.now() / 1000 - (days + 1.5) * 86_400)
+/** Asks for entries in a process of its own, and prints where they are; it stays until it is killed with `stay`. */
+function otherBuild(kind: string, inputs: readonly unknown[], stay = false) {
+  const text = `const { cached } = await import(${JSON.stringify(new URL('../../image/builder/cache.js', import.meta.url))})
+    for (const input of ${JSON.stringify(inputs)}) console.log(await cached('${kind}', [input], async () => {}))
+    ${stay ? 'setInterval(() => {}, 1000)' : ''}`
+  return execa(process.execPath, ['--input-type=module', '-e', text], { reject: false })
+}
+
+test('of each kind the last two are kept, and what a build that still runs has asked for', async () => {
+  const { stdout } = await otherBuild('old', [1, 2, 3, 4, 5])
+  const old = stdout.split('\n')
+  // Made in this order, and the first one used again: of entries made by a build that has ended two stay.
+  const names = async (): Promise<string[]> =>
+    (await readdir(join(home, 'old'))).map(name => join(home, 'old', name)).sort()
+  assert.equal((await names()).length, 5)
+  for (const [age, path] of old.entries()) await utimes(path, 0, Date.now() / 1000 - 1000 + age)
   // No process has a number as high as that.
   await mkdir(join(home, 'old/0123.new-99999999'))
   const underWay = join(home, `old/4567.new-${process.pid}`)
   await mkdir(underWay)
-  // Used again, and so younger than the rest.
-  await cached('old', [6], nothing)
-  const fresh = await cached('old', [7], nothing)
-  const left = (await readdir(join(home, 'old'))).map(name => join(home, 'old', name))
-  assert.deepEqual(left.sort(), [fresh, underWay, old[5], old[0], old[1]].sort())
+  const running = otherBuild('old', [1], true)
+  await new Promise(resolve => running.stdout.once('data', resolve))
+  try {
+    const { stdout: fresh } = await otherBuild('old', [6])
+    assert.deepEqual(await names(), [underWay, old[0], fresh].sort())
+  } finally {
+    running.kill()
+    await running
+  }
+  const { stdout: last } = await otherBuild('old', [7, 8])
+  assert.deepEqual(await names(), [underWay, ...last.split('\n')].sort())
+})
+
+test('the cache says how large it is, and is emptied on demand but for what is in use', async () => {
+  const own = await cached('large', [1], work => writeFile(join(work, 'file'), Buffer.alloc(2 ** 20, 1)))
+  await otherBuild('large', [2])
+  const { home: where, bytes } = await cacheSize()
+  assert.equal(where, home)
+  assert.ok(bytes > 2 ** 20 && bytes < 2 ** 21, String(bytes))
+  await tidy(0)
+  assert.deepEqual(await readdir(join(home, 'large')), [basename(own)])
 })
 
 test('a content is known by names and bytes, wherever it lies', async () => {

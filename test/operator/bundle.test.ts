@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BundleSigner, openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { buildImage } from '../bench/workbench/image.ts'
-import { runProgram } from '../bench/workbench/program.ts'
+import { runProgram, swupdateProgram } from '../bench/workbench/program.ts'
 import { operator } from './support.ts'
 
 let dir: string
@@ -43,7 +44,10 @@ async function shown(file: string, ...args: string[]) {
 /** As the agent runs it, into plain files. It empties its folder for temporary files of all that is named as in the bundle. */
 async function install(file: string, slot: string): Promise<void> {
   await runProgram(
-    ['swupdate', '-M', '-m', '-k', signer.certificate, '-H', 'pi-workbench:1.0', '-e', `stable,${slot}`, '-i', file],
+    [
+      ...(await swupdateProgram()),
+      ...['-M', '-m', '-k', signer.certificate, '-H', 'pi-workbench:1.0', '-e', `stable,${slot}`, '-i', file],
+    ],
     { cwd: dir, env: { TMPDIR: at('swupdate') } },
   )
 }
@@ -56,7 +60,18 @@ test('SWUpdate installs what was made: one image, compressed on the way, into ei
     await install(file, slot)
     assert.ok((await readFile(at(`slot-${slot}`))).equals(await readFile(image)), `slot ${slot}`)
   }
-  const { version, files, images, signature, findings, exitCode } = await shown(file, '--cert', signer.certificate)
+  const { version, files, images, signature, findings, exitCode, sha256 } = await shown(
+    file,
+    '--cert',
+    signer.certificate,
+  )
+  for (const hash of [sha256, ...[...files, ...images].map(each => each.sha256)]) assert.match(hash, /^[0-9a-f]{64}$/)
+  assert.equal(
+    sha256,
+    createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex'),
+  )
   assert.deepEqual([exitCode, version, signature, findings], [0, '2.0.0', 'good', []])
   assert.deepEqual(
     files.map((each: { name: string }) => each.name),
@@ -143,7 +158,7 @@ test('what is no bundle is told in one line', async () => {
     ['text.swu', 1, /is not a bundle: there is no cpio header at byte 0/],
     ['empty.swu', 1, /ends early, at byte 0/],
     ['name.swu', 1, /makes no sense/],
-    ['missing.swu', 3, /cannot read .*missing\.swu/],
+    ['missing.swu', 64, /cannot read .*missing\.swu/],
   ]
   for (const [name, code, line] of rows) {
     const { exitCode, stderr, stdout } = await operator(['bundle', 'show', at(name)])
@@ -162,6 +177,7 @@ test('mistakes on the command line are told in one line, and leave no file', asy
     [[...out, ...usual(), '--image', image, '--zstd', '77'], 64, /level from 1 to 19/],
     [[...out, ...usual(), '--image', image, '--cert', at('no-cert')], 64, /cannot read .*no-cert/],
     [[...out, ...usual(), '--image', image, '--key', image], 64, /rootfs\.ext4 is not a PEM file/],
+    [[...out, ...usual(), '--image', image, '--device-b', 'pi-adu/a'], 64, /both slots have the device pi-adu\/a/],
     [[...out, ...usual(), '--image', image, '--device-a', 'x\ny'], 64, /control character/],
     [['bundle', 'create', ...usual(), '--image', image, '--out', at('no/folder.swu')], 3, /cannot write .*folder\.swu/],
     [['bundle', 'create'], 64, /required option/],

@@ -81,6 +81,41 @@ test('what an earlier run of a device shows is not taken for this one', async t 
   assert.equal(JSON.parse(stdout.split('\n').at(-1) ?? '').report.counts.succeeded, 2)
 })
 
+test('the name of another rollout is refused, and nothing is started', async t => {
+  const { hub, devices } = await aFleet(t, 2)
+  await operator(['fleet', ...usual, '--job', 'july'], hub)
+  const other = ['fleet', ...QUERY, '--uri', 'https://files.example.com/3.0.0.swu', '--interval', '100']
+  for (const args of [other, ['fleet', ...usual]]) {
+    const { exitCode, stdout, stderr } = await operator([...args, '--job', 'july'], hub)
+    assert.match(stderr, /the hub has a job july-1 already, so it was not started; .*--resume july/)
+    assert.equal(exitCode, 64)
+    assert.doesNotMatch(stdout, /succeeded/)
+  }
+  assert.deepEqual(new Set(devices.map(({ version }) => version)), new Set(['2.0.0']))
+})
+
+test('a start whose answer got lost is not taken for another rollout', async t => {
+  const { hub, devices } = await aFleet(t, 2)
+  hub.faults.inject({ kind: 'failRest', path: '/jobs/v2/lost-1', how: 'lose' })
+  const { exitCode, stdout } = await operator(['fleet', ...usual, '--job', 'lost'], hub)
+  assert.match(stdout, /lost: 2 succeeded$/)
+  assert.equal(exitCode, 0)
+  assert.deepEqual(new Set(devices.map(({ version }) => version)), new Set(['2.0.0']))
+})
+
+test('a job of that name that somebody else started meanwhile is not taken for ours', async t => {
+  const { hub, devices } = await aFleet(t, 2)
+  await operator(
+    ['fleet', ...QUERY, '--uri', 'https://files.example.com/3.0.0.swu', '--job', 'race', '--interval', '100'],
+    hub,
+  )
+  hub.faults.inject({ kind: 'failRest', path: '/jobs/v2/race-1', how: 'reset' })
+  const { exitCode, stderr } = await operator(['fleet', ...usual, '--job', 'race'], hub)
+  assert.match(stderr, /the hub has a job race-1 already/)
+  assert.equal(exitCode, 64)
+  assert.deepEqual(new Set(devices.map(({ version }) => version)), new Set(['3.0.0']))
+})
+
 test('Ctrl-C ends the watching; the same jobs are found again', async t => {
   const { hub } = await aFleet(t, 3)
   const args = ['fleet', ...usual, '--job', 'halt', '--interval', '1000']
@@ -95,6 +130,35 @@ test('Ctrl-C ends the watching; the same jobs are found again', async t => {
   assert.match(again.stdout, /halt: 3 succeeded$/)
 })
 
+test('a mistake in any flag is told before any device is called', async t => {
+  const { hub, devices } = await aFleet(t, 1)
+  const uri = ['--uri', 'https://files.example.com/2.0.0.swu']
+  const rows: readonly (readonly string[])[] = [
+    ['trigger', '--device', 'pi01', ...uri, '--interval', 'x'],
+    ['trigger', '--device', 'pi01', ...uri, '--interval', '1', '--no-watch'],
+    ['trigger', '--device', 'pi01', ...uri, '--timeout', '0'],
+    ['trigger', '--device', 'pi01', ...uri, '--patience', 'soon'],
+    ['trigger', '--device', 'pi01', ...uri, '--connect-timeout', '-1'],
+    ['trigger', '--device', 'pi01', ...uri, '--size', '1.5'],
+    ['trigger', '--device', 'pi01', ...uri, '--wrong'],
+    ['fleet', '--query', 'SELECT * FROM devices', ...uri, '--interval', 'x'],
+    ['fleet', '--query', 'SELECT * FROM devices', ...uri, '--report', '/no/such/folder/report.json'],
+    ['fleet', '--query', 'SELECT * FROM devices', ...uri, '--batch-size', '2.5'],
+    ['fleet', '--resume', 'july', ...uri],
+    ['watch', '--device', 'pi01', '--interval', ''],
+  ]
+  for (const args of rows) {
+    const { exitCode, stdout, stderr } = await operator(args, hub)
+    assert.equal(exitCode, 64, args.join(' '))
+    assert.equal(stdout, '')
+    assert.match(stderr, /^pi-adu-operator: .*$/, args.join(' '))
+  }
+  assert.deepEqual(
+    devices.map(({ version }) => version),
+    ['1.0.0'],
+  )
+})
+
 test('mistakes are told in one line before anything is started', async t => {
   const hub = await aHub(t)
   hub.createDevice('pi01')
@@ -106,7 +170,7 @@ test('mistakes are told in one line before anything is started', async t => {
     [['--query', 'SELECT COUNT() AS n FROM devices', '--uri', URI], 64, /gives no deviceId/],
     [['--query', 'SELECT * FROM devices', '--uri', URI, '--batch-size', '0'], 64, /--batch-size/],
     [['--query', 'SELECT * FROM devices', '--uri', URI, '--max-failures', 'x'], 64, /--max-failures/],
-    [['--resume', 'never'], 64, /knows no job never-1/],
+    [['--resume', 'never'], 64, /has no job never-1/],
     [['--resume', "x' OR 1"], 64, /name of a job/],
     [
       ['--query', 'SELECT * FROM devices', '--uri', URI, '--login', hub.policyConnectionString('registryRead')],
@@ -121,4 +185,8 @@ test('mistakes are told in one line before anything is started', async t => {
   }
   const dry = await operator(['fleet', '--query', 'SELECT * FROM devices', '--uri', URI, '--dry-run'], hub)
   assert.deepEqual([dry.exitCode, dry.stdout], [0, 'pi01\n1 devices'])
+  // More than a page of the hub's answer.
+  for (let i = 0; i < 250; i++) hub.createDevice(`other-${i}`)
+  const all = await operator(['fleet', '--query', 'SELECT * FROM devices', '--uri', URI, '--dry-run'], hub)
+  assert.match(all.stdout, /\n251 devices$/)
 })

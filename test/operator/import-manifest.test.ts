@@ -6,9 +6,10 @@ import { after, before, describe, test } from 'node:test'
 import { checkManifest } from '../../src/operator/import-manifest/check.ts'
 import { openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { buildBundle } from '../bench/workbench/swu.ts'
+import { encodings } from '../domain/encodings.ts'
 import { operator } from './support.ts'
 
-/** The published example's shape (protocol, chapter 10.1), with one step. */
+/** The published example's shape (PROTOCOL.md, "Import schema"), with one step. */
 const good = () => ({
   $schema: 'https://json.schemastore.org/azure-deviceupdate-import-manifest-5.0.json',
   updateId: { provider: 'Contoso', name: 'Toaster', version: '1.0' },
@@ -122,7 +123,121 @@ const ROWS: readonly (readonly [string, (manifest: Any) => void, RegExp])[] = [
   [
     'a script',
     m => (m.instructions.steps[0].handlerProperties.scriptFileName = 'firmware.swu'),
-    /^warning .*runs no scripts/,
+    /^warning .*scriptFileName the script installs the image in place of the agent/,
+  ],
+  [
+    'a step without properties',
+    m => delete m.instructions.steps[0].handlerProperties,
+    /^error instructions\.steps\.0\.handlerProperties is missing: devices refuse/,
+  ],
+  [
+    'packages in two files',
+    m => {
+      m.instructions.steps[0].handler = 'microsoft/apt:1'
+      m.instructions.steps[0].files.push('other')
+    },
+    /^error instructions\.steps\.0\.files microsoft\/apt:1 takes exactly one file/,
+  ],
+  [
+    'a script without a name',
+    m => (m.instructions.steps[0].handler = 'microsoft/script:1'),
+    /^error instructions\.steps\.0\.handlerProperties\.scriptFileName is missing/,
+  ],
+  [
+    'arguments as a list',
+    m =>
+      Object.assign(m.instructions.steps[0].handlerProperties, {
+        scriptFileName: 'firmware.swu',
+        arguments: ['--pre'],
+      }),
+    /^error .*handlerProperties\.arguments must be a text/,
+  ],
+  [
+    'an interface of scripts that does not exist',
+    m => Object.assign(m.instructions.steps[0].handlerProperties, { scriptFileName: 'firmware.swu', apiVersion: '2' }),
+    /^error .*handlerProperties\.apiVersion must be "1\.0" or "1\.1"/,
+  ],
+  [
+    'a file with the name of the result of a script',
+    m => {
+      m.files[0].filename = 'action_install_aduc_result.json'
+      m.instructions.steps[0].files = ['action_install_aduc_result.json']
+      m.instructions.steps[0].handler = 'microsoft/script:1'
+      m.instructions.steps[0].handlerProperties.scriptFileName = 'action_install_aduc_result.json'
+    },
+    /^error instructions\.steps\.0 is one that devices refuse: a file of the step has the name of the script's result/,
+  ],
+  [
+    'endless arguments',
+    m => {
+      m.instructions.steps[0].handler = 'microsoft/script:1'
+      Object.assign(m.instructions.steps[0].handlerProperties, {
+        scriptFileName: 'firmware.swu',
+        arguments: 'x'.repeat(70_000),
+      })
+    },
+    /^error instructions\.steps\.0 is one that devices refuse: arguments is longer than 64 KiB/,
+  ],
+  [
+    'packages before an image',
+    m =>
+      m.instructions.steps.unshift({
+        handler: 'microsoft/apt:1',
+        files: ['firmware.swu'],
+        handlerProperties: { installedCriteria: 'x-1' },
+      }),
+    /^warning instructions\.steps\.0 its packages are not in the system that a later step installs/,
+  ],
+  [
+    'two steps with one text',
+    m => m.instructions.steps.push(m.instructions.steps[0]),
+    /^warning instructions\.steps\.2\.handlerProperties\.installedCriteria is that of an earlier step/,
+  ],
+  [
+    'eleven steps',
+    m => (m.instructions.steps = Array(11).fill(m.instructions.steps[0])),
+    /^error instructions\.steps must have at most 10/,
+  ],
+  [
+    'a step with eleven files',
+    m => (m.instructions.steps[0].files = Array(11).fill('firmware.swu')),
+    /^error instructions\.steps\.0\.files must have at most 10/,
+  ],
+  ['eleven files', m => (m.files = Array(11).fill(m.files[0])), /^error files must have at most 10/],
+  [
+    'a long description of a step',
+    m => (m.instructions.steps[0].description = 'x'.repeat(65)),
+    /^error instructions\.steps\.0\.description must have 1 to 64/,
+  ],
+  [
+    'one reference twice',
+    m => m.instructions.steps.push(m.instructions.steps[1]),
+    /^error instructions\.steps\.2\.updateId is that of an earlier step/,
+  ],
+  [
+    'a name that looks like an option',
+    m => (m.files[0].filename = m.instructions.steps[0].files[0] = '-rf'),
+    /^error files\.0\.filename "-rf" is a name that devices refuse/,
+  ],
+  [
+    'a related name that looks like an option',
+    m => (m.files[0].relatedFiles[0].filename = '-d'),
+    /^error files\.0\.relatedFiles\.0\.filename "-d" is a name that devices refuse/,
+  ],
+  [
+    'related files without a handler',
+    m => delete m.files[0].downloadHandler,
+    /^error files\.0\.downloadHandler is missing/,
+  ],
+  [
+    'a handler without related files',
+    m => delete m.files[0].relatedFiles,
+    /^warning files\.0\.downloadHandler does nothing/,
+  ],
+  [
+    'a delta from nothing',
+    m => (m.files[0].relatedFiles[0].properties = {}),
+    /^warning files\.0\.relatedFiles\.0\.properties has no microsoft\.sourceFileHash: no device/,
   ],
   [
     'a reference with files',
@@ -152,6 +267,11 @@ const ROWS: readonly (readonly [string, (manifest: Any) => void, RegExp])[] = [
     /relatedFiles must have at most 4/,
   ],
   ['a local time', m => (m.createdDateTime = '2022-01-19 06:23'), /^error createdDateTime must be a time like/],
+  [
+    'the criteria of the Azure CLI',
+    m => (m.updateId.version = '2.0'),
+    /^warning .*installedCriteria is "1\.0", and the update's version is "2\.0".*the Azure CLI writes "1\.0"/,
+  ],
   ['a mistyped name', m => (m.compatability = []), /^error compatability is not known here/],
   [
     'version 4 with what came with 5',
@@ -222,13 +342,69 @@ describe('import-manifest', () => {
     assert.match(refused.stderr, /checksum in the archive is wrong|sha256 is another one/)
   })
 
+  test('criteria that are not the bundle’s version, and bundles that devices refuse, are found before a fleet tries', async () => {
+    const swu = join(dir, 'three.swu')
+    const signer = await openBundleSigner(dir)
+    await buildBundle(swu, { tree: { version: '3.0.0' } }, signer)
+    const file = join(dir, 'three.importmanifest.json')
+    const make = (...args: string[]) =>
+      operator(['import-manifest', 'create', '--bundle', swu, ...usual, '--out', file, ...args])
+    const check = (...args: string[]) => operator(['import-manifest', 'check', file, ...args])
+    const written = async () => JSON.parse(await readFile(file, 'utf8'))
+
+    // The update's own version says nothing of what the version file has.
+    assert.equal((await make('--update-version', '3.0.0.7')).exitCode, 0)
+    assert.equal((await written()).instructions.steps[0].handlerProperties.installedCriteria, '3.0.0')
+    assert.equal((await check()).stdout, `${file} is in order`)
+
+    const made = await make('--installed-criteria', '1.0')
+    assert.match(
+      made.stderr,
+      /warning: the version of three\.swu is 3\.0\.0, and the version file must begin with 1\.0/,
+    )
+    assert.equal(made.exitCode, 0)
+    const wrong = await check()
+    assert.match(
+      wrong.stdout,
+      /^error: .*installedCriteria is "1\.0", and the version of three\.swu is "3\.0\.0": each device would .*fall back; the Azure CLI/,
+    )
+    assert.equal(wrong.exitCode, 1)
+    assert.equal((await check('--installed-criteria', '1.0')).exitCode, 0)
+    assert.match((await check('--installed-criteria', '7')).stdout, /the first line of the version file is "7"/)
+
+    assert.equal((await make()).exitCode, 0)
+    assert.match(
+      (await check('--selection', 'main,a')).stdout,
+      /error: files\.0 there is nothing for the selection main,a/,
+    )
+    await buildBundle(swu, { tree: { version: '3.0.0' }, slots: ['b'] }, signer)
+    const half = await make()
+    assert.match(half.stderr, /nothing for the selection stable,a/)
+    assert.equal(half.exitCode, 1)
+    assert.equal((await make('--selection', 'stable,b')).exitCode, 0)
+  })
+
+  test('manifests of Windows editors are read', async () => {
+    for (const [name, bytes] of Object.entries(encodings(JSON.stringify(good(), null, 2)))) {
+      await writeFile(join(dir, 'windows.json'), bytes)
+      const { exitCode, stdout, stderr } = await operator(['import-manifest', 'check', join(dir, 'windows.json')])
+      assert.deepEqual([exitCode, stderr], [0, ''], name)
+      assert.match(stdout, /windows\.json is in order/)
+    }
+  })
+
   test('what cannot be checked is told in one line', async () => {
     await writeFile(join(dir, 'bad.json'), '{ nope')
     const rows: readonly (readonly [readonly string[], number, RegExp])[] = [
-      [['check', join(dir, 'bad.json')], 1, /bad\.json is not JSON/],
-      [['check', join(dir, 'none.json')], 3, /cannot read/],
+      [['check', join(dir, 'bad.json')], 1, /bad\.json is not valid JSON: line 1, column 3: a name in double quotes/],
+      [['check', join(dir, 'none.json')], 64, /cannot read/],
       [['create', '--bundle', join(dir, 'bad.json'), ...usual], 1, /is not a bundle|ends early/],
       [['create', '--bundle', bundle, '--provider', 'x', '--name', 'y'], 64, /required option/],
+      [
+        ['create', '--bundle', bundle, ...usual, '--handler', 'microsoft/apt:1'],
+        64,
+        /Allowed choices are microsoft\/sw/,
+      ],
     ]
     for (const [args, code, line] of rows) {
       const { exitCode, stderr } = await operator(['import-manifest', ...args])

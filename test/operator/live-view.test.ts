@@ -29,3 +29,21 @@ test('on a terminal the picture is drawn in place, and the last one stays', asyn
     assert.equal(/\x1b\[/.test(text), size !== 'rows 0 cols 0', size)
   }
 })
+
+test('Ctrl-C on a terminal ends the watching with 5 and a sentence', async t => {
+  const hub = await aHub(t)
+  hub.createDevice('pi1')
+  const command = `stty rows 40 cols 100; exec node ${OPERATOR} watch --device pi1 --forever`
+  const running = execa('script', ['-qec', command, '/dev/null'], { ...operatorOptions(hub), stdin: 'pipe' })
+  let seen = ''
+  await new Promise<void>(resolve =>
+    running.stdout?.on('data', chunk => {
+      seen += chunk
+      if (seen.includes('has never been updated')) resolve()
+    }),
+  )
+  running.stdin?.write('\x03')
+  const { exitCode, stdout } = await running
+  assert.equal(exitCode, 5)
+  assert.match(String(stdout), /pi-adu-operator: stopped watching; the update goes on/)
+})

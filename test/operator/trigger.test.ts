@@ -101,6 +101,8 @@ test('each refusal is one clear line and its own exit code', async t => {
   const wrong = hub.serviceConnectionString.replace(/SharedAccessKey=.*/, 'SharedAccessKey=d3Jvbmcgc2VjcmV0')
   const file = join(await tempDir(t), 'login')
   await writeFile(file, `${poor}\n`)
+  const windows = join(await tempDir(t), 'login')
+  await writeFile(windows, Buffer.from(`\ufeff${poor}\r\n`, 'utf16le'))
 
   const rows: readonly (readonly [string, readonly string[], number, RegExp])[] = [
     [
@@ -110,6 +112,7 @@ test('each refusal is one clear line and its own exit code', async t => {
       /refuses this connection string \(401\): .*lacks ServiceConnect/,
     ],
     ['no permission, from a file', trigger('pi1', '--login-file', file), 4, /lacks ServiceConnect/],
+    ['the same, saved by Windows', trigger('pi1', '--login-file', windows), 4, /lacks ServiceConnect/],
     ['a wrong key', trigger('pi1', '--login', wrong), 4, /refuses this connection string \(401\)/],
     ['a device’s string', trigger('pi1', '--login', hub.deviceConnectionString('pi1')), 64, /of a device/],
     ['half a string', trigger('pi1', '--login', 'HostName=x'), 64, /has no SharedAccessKeyName/],

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { copyFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { makeBundle } from '../../image/build/bundle.ts'
-import { run } from '../../image/build/run.ts'
-import { openSigner } from '../../image/build/signer.ts'
+import { makeBundle } from '../../image/builder/bundle.ts'
+import { run } from '../../image/builder/run.ts'
+import { openSigner } from '../../image/builder/signer.ts'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import { bundleOf } from '../bench/qemu/system.ts'
 import { Fleet } from './fleet.ts'
@@ -21,12 +21,12 @@ before(async () => {
   guest = await fleet.flash()
   image = join(fleet.dir, 'small.zst')
   // Refused before it matters what is in it.
-  await run(['sh', '-c', `head -c 4194304 ${fleet.system.root} | zstd -q -1 > ${image}`])
+  await run(['sh', '-c', 'head -c 4194304 "$1" | zstd -q -1 > "$2"', 'sh', fleet.system.root, image])
   config = (await guest.card.get('du-config.json'))!
   await guest.card.put({
     'du-config.json': '{ "schemaVersion": ',
     authorized_keys: key.authorized,
-    // As a power cut leaves it that ends the wiping.
+    // As a card has it that was pulled out while it was written; the data partition has no such file.
     'swupdate.pem': `${'\0'.repeat(512)}-----BEGIN CERTIFICATE-----`,
     'content-ca.pem': 'this is DER',
   })
@@ -53,11 +53,13 @@ test('a new card with a configuration that does not parse: one line, no agent, a
   console.log(`# ${line}`)
   assert.match(line, /du-config\.json is not valid JSON/)
   await machine().login(BOOT_MS)
-  assert.equal(await refusals(), '2')
-  assert.match(await shell('journalctl -b -u pi-adu-provision -o cat'), /content-ca\.pem .* it has no PEM certificate/)
+  assert.equal(await refusals(), '3')
+  const said = await shell('journalctl -b -u pi-adu-provision -o cat')
+  assert.match(said, /content-ca\.pem .* it has no PEM certificate/)
+  assert.match(said, /swupdate\.pem .* it begins with zeros/)
   assert.equal(
-    await shell('cd /boot/firmware; ls -1 swupdate.pem content-ca.pem /data/adu/*.pem 2>/dev/null; rm content-ca.pem'),
-    ['/data/adu/hub-ca.pem', 'content-ca.pem'].join('\n'),
+    await shell('cd /boot/firmware; ls -1 swupdate.pem content-ca.pem /data/adu/*.pem; rm swupdate.pem content-ca.pem'),
+    ['/data/adu/hub-ca.pem', 'content-ca.pem', 'swupdate.pem'].join('\n'),
   )
   assert.equal(
     await shell('systemctl show -P ActiveState pi-adu-agent; ls /data/adu/du-config.json 2>&1'),
@@ -91,17 +93,17 @@ test('the owner mends it over SSH, and the device connects', async () => {
 /** The deployment fails for this reason, and the device stays on slot a, connected, without a restart. */
 async function refused(bundle: string, version: string, why: RegExp): Promise<void> {
   const from = machine().now
-  // journalctl knows whole seconds, and the bundle before may have taken less.
-  const since = await shell('sleep 1; date +%s')
   const report = await fleet.ended(fleet.deploy(await fleet.import(bundle, version)))
   const { resultCode, extendedResultCodes, resultDetails = '' } = report.lastInstallResult ?? {}
   console.log(`# ${extendedResultCodes}: ${resultDetails}`)
   assert.equal(resultCode, 0)
   assert.match(resultDetails, why)
   assert.doesNotMatch(resultDetails, /\n/)
-  await machine().waitFor(/"mood":"failed"/, BOOT_MS, from)
-  const results = await shell(`journalctl --since=@${since} -u pi-adu-agent -o cat | grep '"event":"result"'`)
-  assert.match(results, /^\{.*"resultCode":0,.*\}$/)
+  await guest.waitForEvent('mood', BOOT_MS, { from, is: ({ mood }) => mood === 'failed' })
+  assert.deepEqual(
+    guest.events('result', from).map(result => result.resultCode),
+    [0],
+  )
   assert.doesNotMatch(machine().serial.slice(from), /pi-adu: slot/)
   assert.match(await shell('fw_printenv'), /primary=a\s+trial=none/)
   assert.ok(fleet.bench.hub.isConnected('pi1'))
@@ -139,6 +141,12 @@ test('a bundle that was cut short before it was imported', async () => {
 })
 
 test('a full data partition: the update fails and says why, and the device stays reachable', async () => {
+  // An application fills it, and the agent's state still fits. Then root does, and nothing fits.
+  const stranger = 'setpriv --reuid=65534 --regid=65534 --clear-groups'
+  await shell(`install -d -m 777 /data/app && ${stranger} dd if=/dev/zero of=/data/app/full bs=1M 2>/dev/null`)
+  const state = '/data/adu/state/try'
+  const fits = `runuser -u adu -- sh -c "dd if=/dev/zero of=${state} bs=64k count=16 conv=fsync 2>/dev/null && rm ${state}"`
+  assert.equal((await machine().shell(fits)).code, 0)
   await shell('dd if=/dev/zero of=/data/full bs=1M 2>/dev/null; dd if=/dev/zero of=/data/full2 bs=512 2>/dev/null')
   const from = machine().now
   const workflow = fleet.deploy(await fleet.import(join(fleet.dir, 'board.swu'), '2.0.5'))
@@ -150,7 +158,7 @@ test('a full data partition: the update fails and says why, and the device stays
   assert.doesNotMatch(machine().serial.slice(from), /pi-adu: slot/)
   assert.match(await shell('fw_printenv'), /primary=a\s+trial=none/)
   // With room again it goes on by itself: to the verdict that this bundle deserves.
-  await shell('rm -f /data/full /data/full2; sync')
+  await shell('rm -rf /data/full /data/full2 /data/app; sync')
   const goneOn = () => /[Hh]ardware|HW|compat/.test(fleet.report?.lastInstallResult?.resultDetails ?? '')
   await fleet.bench.hub.waitForReported('pi1', goneOn, { timeoutMs: BOOT_MS, what: `the end of ${workflow}` })
 })
@@ -168,7 +176,7 @@ test('another configuration that does not parse: one line, a light, and the devi
   assert.equal(said?.length, 1)
   assert.match(said[0], /is not valid JSON/)
   assert.equal(await refusals(), '1')
-  await machine().waitFor(/"mood":"failed"/, BOOT_MS, from)
+  await guest.waitForEvent('mood', BOOT_MS, { from, is: ({ mood }) => mood === 'configRefused' })
   assert.equal(await shell('cat /boot/firmware/du-config.json'), '{ "schemaVersion":')
 })
 
@@ -181,7 +189,29 @@ test('a configuration that breaks on the device: one line, exit code 78, no rest
   )
   const lines = await shell('journalctl -b -u pi-adu-agent -o cat | grep "^pi-adu: "')
   console.log(`# ${lines}`)
-  assert.equal(lines, 'pi-adu: /etc/adu/du-config.json is not valid JSON')
+  const [line = '', ...more] = lines.split('\n')
+  assert.match(line, /^pi-adu: \/etc\/adu\/du-config\.json is not valid JSON: line 2, column 1: /)
+  assert.deepEqual(more, [])
   await shell('cp -p /tmp/good /data/adu/du-config.json; systemctl restart pi-adu-agent')
   await fleet.connected()
+})
+
+test('a factory reset by a file on the boot partition: identity and access stay, the rest is gone, and it connects', async () => {
+  const kept = 'cat /data/adu/du-config.json /data/machine-id /data/ssh/* | sha256sum'
+  const before = await shell(kept)
+  await shell('touch /data/home/owner/mine /data/log/mine /data/mine /boot/firmware/factory-reset; sync')
+  const from = machine().now
+  machine().send('systemctl restart pi-adu-provision\n')
+  await machine().waitFor(/factory reset: the identity is kept/, BOOT_MS, from)
+  await machine().login(BOOT_MS, from)
+  assert.equal(await shell(kept), before)
+  assert.equal(
+    await shell(
+      'ls -d /data/home/owner/mine /data/log/mine /data/mine /data/reset /boot/firmware/factory-reset 2>/dev/null',
+    ),
+    '',
+  )
+  assert.equal(await shell('stat -c "%a %U" /data/adu/state /data/home/owner'), '700 adu\n750 owner')
+  assert.match(await shell('journalctl -b -k -o cat'), /factory reset: done/)
+  await guest.waitForEvent('hub.connected', BOOT_MS, { from })
 })

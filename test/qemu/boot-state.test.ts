@@ -3,8 +3,8 @@ import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { readLayout } from '../../image/build/disk.ts'
-import { run } from '../../image/build/run.ts'
+import { readLayout } from '../../image/builder/disk.ts'
+import { run } from '../../image/builder/run.ts'
 import { CHOICE } from '../bench/qemu/choice.ts'
 import { BOOT_MS } from '../bench/qemu/guest.ts'
 import { type BootEnv, encodeBootEnv } from '../bench/workbench/boot-env.ts'
@@ -26,7 +26,7 @@ async function choiceOn(path: string): Promise<string> {
   const machine = await disk.powerOn({ disk: path, more: ['-snapshot'] })
   try {
     const match = await machine.waitFor(CHOICE, 120_000)
-    return match.slice(1, 5).join(' ')
+    return match.slice(1, 5).join(' ').trim()
   } finally {
     await machine.powerCut()
   }
@@ -36,7 +36,7 @@ async function choiceOn(path: string): Promise<string> {
 function expected(env: BootEnv, backup: BootEnv): string {
   const decision = decide(env, backup)
   const { trial, tries } = decision.write ?? env
-  return `${decision.boot} ${decision.reason} ${trial} ${tries}`
+  return `${decision.boot} ${decision.reason} ${trial}${trial === 'pending' ? ` ${tries}` : ''}`
 }
 
 const committed = (primary: 'a' | 'b'): BootEnv => ({ primary, trial: 'none', tries: 0 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { execa } from 'execa'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
 import { UPDATE_MS } from './fleet.ts'
 
 test('the demo on the image ends well without a terminal, and leaves nothing behind', async t => {

@@ -4,9 +4,7 @@ import { join } from 'node:path'
 import type { ImportedUpdate } from '../bench/authoring/manifest.ts'
 import { type Bench, startBench } from '../bench/bench.ts'
 import { BOOT_MS, Guest, type GuestOptions, PI_UPDATE, urlsForGuest } from '../bench/qemu/guest.ts'
-import { buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
-
-export const ID = 'pi1'
+import { type BuildOptions, buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
 
 /** Install, up to four boots, and a watchdog's patience for each try. */
 export const UPDATE_MS = 900_000
@@ -28,17 +26,24 @@ export class Fleet {
   readonly dir: string
   readonly bench: Bench
   readonly system: System
+  /** Of the device. */
+  readonly id: string
 
-  private constructor(dir: string, bench: Bench, system: System) {
+  private constructor(dir: string, bench: Bench, system: System, id: string) {
     this.dir = dir
     this.bench = bench
     this.system = system
+    this.id = id
   }
 
-  static async make(): Promise<Fleet> {
+  /** `layers` makes the folders of layers for the image, below the folder it is given. */
+  static async make(
+    layers: (dir: string) => Promise<readonly string[]> = async () => [],
+    { id = 'pi1', ...options }: Pick<BuildOptions, 'next'> & { readonly id?: string } = {},
+  ): Promise<Fleet> {
     const dir = await mkdtemp(join(tmpdir(), 'qemu-'))
     const bench = await startBench({ stateDir: join(dir, 'bench') })
-    return new Fleet(dir, bench, await buildSystem(dir))
+    return new Fleet(dir, bench, await buildSystem(dir, { ...options, layers: await layers(dir) }), id)
   }
 
   async end(): Promise<void> {
@@ -47,8 +52,8 @@ export class Fleet {
   }
 
   flash(more: Partial<GuestOptions> = {}): Promise<Guest> {
-    const { bench, system, dir } = this
-    return Guest.flash({ id: ID, bench, system: system.dir, image: system.image, dir: join(dir, 'guest'), ...more })
+    const { bench, system, dir, id } = this
+    return Guest.flash({ id, bench, system: system.dir, image: system.image, dir: join(dir, 'guest'), ...more })
   }
 
   /** A system of this version, signed and imported; `criteria` is what the deployment says it will be. */
@@ -73,11 +78,11 @@ export class Fleet {
 
   /** Returns the workflow id. */
   deploy(update: ImportedUpdate): string {
-    return this.bench.deploy(ID, update, { fileUrls: urlsForGuest(this.bench, update) })
+    return this.bench.deploy(this.id, update, { fileUrls: urlsForGuest(this.bench, update) })
   }
 
   get report(): Report | undefined {
-    return (this.bench.hub.getTwin(ID).properties.reported.deviceUpdate as { agent?: Report } | undefined)?.agent
+    return (this.bench.hub.getTwin(this.id).properties.reported.deviceUpdate as { agent?: Report } | undefined)?.agent
   }
 
   /** How the deployment ended, waited for. */
@@ -86,11 +91,11 @@ export class Fleet {
       const { report } = this
       return report?.workflow?.id === workflowId && report.state !== 6 && report.lastInstallResult !== undefined
     }
-    await this.bench.hub.waitForReported(ID, final, { timeoutMs, what: `the end of ${workflowId}` })
+    await this.bench.hub.waitForReported(this.id, final, { timeoutMs, what: `the end of ${workflowId}` })
     return this.report as Report
   }
 
   connected(timeoutMs = BOOT_MS): Promise<unknown> {
-    return this.bench.hub.waitForConnected(ID, { timeoutMs })
+    return this.bench.hub.waitForConnected(this.id, { timeoutMs })
   }
 }

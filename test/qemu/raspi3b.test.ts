@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { makeBundle } from '../../image/builder/bundle.ts'
+import { run } from '../../image/builder/run.ts'
+import type { Mood } from '../../src/view/event.ts'
 import type { Guest } from '../bench/qemu/guest.ts'
+import { recognised, type Sample } from '../lights/rhythms.ts'
 import { Fleet } from './fleet.ts'
 
 // One core emulates four here, and U-Boot reads the kernel from an SD card bit by bit.
@@ -40,31 +45,62 @@ test('the image boots through U-Boot on a Pi 3, and the agent connects', async (
   console.log(`# raspi3b: power-on to connected: ${((performance.now() - started) / 1000).toFixed(1)} s`)
 })
 
-test('the light of the agent is the level of the pin: steady when idle', async () => {
-  await guest.machine!.waitFor(/"mood":"idle"/, BOOT_MS)
-  const levels: number[] = []
-  for (let i = 0; i < 10; i++) {
-    levels.push(await level())
-    await sleep(300)
+/** What the pin shows, to somebody who knows nothing but the documented patterns. */
+async function shown(wanted: Mood): Promise<void> {
+  const samples: Sample[] = []
+  const begun = performance.now()
+  let seen: Mood | undefined
+  for (const limit = Date.now() + 120_000; seen !== wanted && Date.now() < limit; ) {
+    for (const end = Date.now() + 5000; Date.now() < end; await sleep(10))
+      samples.push([performance.now() - begun, (await level()) === 1])
+    // As long as four cycles of the longest pattern.
+    seen = recognised(samples.filter(([at]) => at > performance.now() - begun - 20_000))
   }
-  assert.deepEqual([...new Set(levels)], [1])
+  assert.equal(seen, wanted)
+}
+
+test('the light of the agent is the level of the pin, and its rhythm is the one for a device that is online', async () => {
+  await guest.waitForEvent('mood', BOOT_MS, { is: ({ mood }) => mood === 'online' })
+  await shown('online')
+  assert.equal(await level(RED), 0)
 })
 
-test('it blinks while the agent looks for a hub that is gone', async () => {
+test('during a real installation the pin says not to cut the power, and after its cancel that all is well', async () => {
+  const image = join(fleet.dir, 'small.zst')
+  await run(['sh', '-c', 'head -c 4194304 /dev/urandom | zstd -q -1 > "$1"', 'sh', image])
+  const bundle = join(fleet.dir, 'small.swu')
+  await makeBundle(bundle, { version: '2.0.0', image, signer: fleet.system.signer })
+  const update = await fleet.import(bundle, '2.0.0')
+  const { faults } = fleet.bench.content
+  // Minutes: the rhythm is still there when it has been recognised.
+  faults['*'] = { bytesPerSecond: 15_000 }
+  const from = guest.machine!.now
+  fleet.deploy(update)
+  await guest.waitForEvent('mood', BOOT_MS, { from, is: ({ mood }) => mood === 'writing' })
+  await shown('writing')
+  const cancelled = guest.machine!.now
+  assert.equal(guest.events('install.end', from).length, 0)
+  fleet.bench.cancel(fleet.id)
+  await guest.waitForEvent('mood', BOOT_MS, { from: cancelled, is: ({ mood }) => mood === 'online' })
+  delete faults['*']
+  await shown('online')
+})
+
+test('it has another rhythm while the agent looks for a hub that is gone', async () => {
   const from = guest.machine!.now
   fleet.bench.hub.faults.inject({ kind: 'refuseConnections', times: 'always', how: 'unavailable' })
   fleet.bench.hub.faults.inject({ kind: 'dropSockets' })
-  await guest.machine!.waitFor(/"mood":"connecting"/, BOOT_MS, from)
-  const seen = new Set<number>()
-  for (const limit = Date.now() + 120_000; seen.size < 2 && Date.now() < limit; await sleep(30)) seen.add(await level())
-  assert.deepEqual([...seen].sort(), [0, 1])
+  await guest.waitForEvent('mood', BOOT_MS, { from, is: ({ mood }) => mood === 'offline' })
+  await shown('offline')
 })
 
-test('green and red light up for a configuration that does not parse, and stay when the agent has ended', async () => {
+test('green and red are lit for a configuration that does not parse, and stay so, as no agent runs', async () => {
   const machine = guest.machine!
   await machine.login(BOOT_MS)
+  // It goes out with the agent.
+  await machine.shell('systemctl stop pi-adu-agent', BOOT_MS)
+  for (let looks = 0; looks < 10; looks += 1) assert.equal(await level(), 0)
   const commands = [
-    'systemctl stop pi-adu-agent',
     'sed -i "1s/{/{{/" /data/adu/du-config.json',
     'systemctl start pi-adu-agent',
     'systemctl show -P ActiveState -P ExecMainStatus pi-adu-agent | sort | tr "\\n" " "',

@@ -1,8 +1,8 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeBootScript } from '../../image/build/boot-partition.ts'
-import { bootParts } from '../../image/build/debian.ts'
-import { run } from '../../image/build/run.ts'
+import { makeBootScript } from '../../image/builder/boot-partition.ts'
+import { bootParts } from '../../image/builder/debian.ts'
+import { run } from '../../image/builder/run.ts'
 import { Machine } from '../../image/qemu/machine.ts'
 
 const START = 2048 * 512

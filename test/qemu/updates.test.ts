@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
-import { stat } from 'node:fs/promises'
+import { cp, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { makeBundle } from '../../image/builder/bundle.ts'
+import { IMAGE } from '../../image/builder/data.ts'
+import { run } from '../../image/builder/run.ts'
 import { CHOICE } from '../bench/qemu/choice.ts'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
+import { idOfBoard } from '../bench/qemu/provisioned.ts'
 import type { Changes } from '../bench/qemu/system.ts'
 import { encodeBootEnv } from '../bench/workbench/boot-env.ts'
 import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
@@ -14,14 +19,35 @@ let guest: Guest
 const PANICS = { 'usr/sbin/init': '#!/bin/sh\nexit 1\n' }
 const HANGS = { 'usr/sbin/init': '#!/bin/sh\necho this init hangs\nwhile :; do sleep 1000; done\n' }
 const OFFLINE = { 'etc/systemd/network/20-wired.network': undefined }
+const FAILING = { 'etc/pi-adu/health.d/modem': '#!/bin/sh\necho the modem is silent >&2\nexit 1\n' }
+/** Its agent ends at once, and nobody settles the trial. The image waits for 20 minutes then. */
+const CRASHES = {
+  'usr/lib/pi-adu/pi-adu.mjs': 'process.exit(3)\n',
+  'etc/systemd/system/pi-adu-trial-guard.timer':
+    '[Unit]\nDefaultDependencies=no\nAfter=pi-adu-agent.service\n[Timer]\nOnActiveSec=10s\nAccuracySec=1s\n',
+}
+/** Of the board. Its configuration names neither hub nor device: it registers at the provisioning service. */
+const SERIAL = '10000000ABCDEF01'
 const TRIES = 2
 /** Seconds, so that a test of a hanging system need not wait for the two minutes that a busy machine is given. */
 const WATCHDOG = 45
 
 before(async () => {
-  fleet = await Fleet.make()
+  // The example layer without its packages, which would be minutes more of building.
+  fleet = await Fleet.make(
+    async dir => {
+      await cp(join(IMAGE, 'layers/hello'), join(dir, 'hello'), { recursive: true })
+      await rm(join(dir, 'hello/packages.txt'))
+      return [join(dir, 'hello'), join(IMAGE, 'layers/stick')]
+    },
+    { id: idOfBoard(SERIAL) },
+  )
   const health = { timeoutSeconds: 60, retrySeconds: 3 }
-  guest = await fleet.flash({ piAdu: { health, bootState: { tries: TRIES } }, extra: `adu.watchdog=${WATCHDOG}` })
+  guest = await fleet.flash({
+    ...{ serial: SERIAL, piAdu: { health, bootState: { tries: TRIES } }, extra: `adu.watchdog=${WATCHDOG}` },
+    more: ['-device', 'qemu-xhci,id=usb'],
+  })
+  await guest.card.put({ 'hello.token': 'sesame\n' })
 })
 after(async () => {
   await guest?.powerCut()
@@ -42,12 +68,25 @@ async function login(from = 0): Promise<void> {
   await machine().login(BOOT_MS, from)
 }
 
-const identity = () => shell('sha256sum /data/adu/du-config.json /data/adu/hub-ca.pem /etc/machine-id | cut -c1-64')
+const IDENTITY = ['du-config.json', 'hub-ca.pem', 'device.pem', 'device.key', 'state/identity/assignment.json']
+const identity = () => shell(`cd /data/adu && sha256sum ${IDENTITY.join(' ')} /etc/machine-id | cut -c1-64`)
 
 /** The choices of the boot script since `from`. */
 function choices(from: number): string[] {
   const text = machine().serial.slice(from)
   return [...text.matchAll(new RegExp(CHOICE, 'g'))].map(match => `${match[1]} ${match[2]}`)
+}
+
+/** Fails with what the last boot but one said: the reason of a boot too many. */
+function assertChoices(from: number, expected: readonly string[]): void {
+  const found = choices(from)
+  const text = machine().serial.slice(from)
+  const before = text.slice(0, text.lastIndexOf('pi-adu: slot ')).slice(-4000)
+  assert.deepEqual(
+    found,
+    expected,
+    `${found.join(', ')} instead of ${expected.join(', ')}; before the last:\n${before}`,
+  )
 }
 
 function assertApplied(report: Report): void {
@@ -61,7 +100,7 @@ function assertFailed(report: Report, why: RegExp): void {
 
 let known: string
 
-test('a flashed card that was given its identity connects', async () => {
+test('a flashed card with the configuration of its batch and its own certificate registers by the serial number of the board, and connects', async () => {
   const started = performance.now()
   await guest.powerOn()
   await fleet.connected()
@@ -69,13 +108,28 @@ test('a flashed card that was given its identity connects', async () => {
   await login()
   assert.equal(await slotAndVersion(), 'slot a 1.0.0')
   const left = await shell('ls /boot/firmware')
-  for (const name of ['du-config.json', 'hub-ca.pem']) assert.doesNotMatch(left, new RegExp(name))
+  for (const name of ['du-config.json', 'hub-ca.pem', 'device.pem', 'device.key']) {
+    assert.doesNotMatch(left, new RegExp(name.replace('.', '\\.')))
+  }
+  assert.equal(await shell('stat -c "%a %U" /data/adu/device.key'), '600 adu')
+  assert.match(await shell('pi-adu identity'), new RegExp(`${fleet.id}\\b`))
   assert.equal(await shell('stat -c "%a %U" /data/adu/du-config.json'), '600 adu')
   assert.match(await shell('cat /proc/cmdline'), / fsck\.repair=yes .* adu\.trial=none /)
   // What the data partition can grow to depends on it.
   assert.equal(await shell('stat -f -c %S /data'), '4096')
   known = await identity()
   console.log(`# RSS of the agent, idle, in KiB: ${await shell('ps -o rss= -u adu | sort -n | tail -1')}`)
+})
+
+test('the example layer runs: its unit as its user, with a folder on data, a module, and the file of its card', async () => {
+  assert.equal(await shell('systemctl is-active hello'), 'active')
+  assert.equal(await shell('stat -c "%a %U %G" /data/hello'), '750 hello hello')
+  assert.equal(await shell('echo $(stat -c "%a %U" /data/hello/token) $(cat /data/hello/token)'), '400 hello sesame')
+  assert.equal(await shell('cat /data/hello/starts'), '1')
+  assert.equal(await shell('modprobe -n ramoops && grep -c gpio=17=ip,pd /boot/firmware/config.txt'), '1')
+  assert.match(await shell('pi-adu status'), /^layers {6}hello 1\.0\.0, stick 1\.0\.0/m)
+  assert.equal(await shell('runuser -u adu -- /etc/pi-adu/health.d/hello && echo healthy'), 'healthy')
+  assert.equal(await shell('ls /boot/firmware/hello.token 2>/dev/null | wc -l'), '0')
 })
 
 // The first slot b is empty, slot a holds a system that differs by its version only.
@@ -88,52 +142,176 @@ for (const [version, slot, most] of [
     const from = machine().now
     const wrote = await bytesWritten()
     const workflow = fleet.deploy(update)
-    await machine().waitFor(/"event":"install.end"/, UPDATE_MS, from)
+    await guest.waitForEvent('install.end', UPDATE_MS, { from })
     const written = ((await bytesWritten()) - wrote) / (await imageBytes())
     console.log(`# slot ${slot}: bytes written to the disk for each byte of the image: ${written}`)
     assert.ok(written < most, `${written}`)
-    await machine().waitFor(/"event":"reboot"/, UPDATE_MS, from)
+    await guest.waitForEvent('reboot', UPDATE_MS, { from })
     const ordered = performance.now()
     assertApplied(await fleet.ended(workflow))
     say('reboot order to committed report', ordered)
     await login(from)
     assert.equal(await slotAndVersion(), `slot ${slot} ${version}`)
-    assert.deepEqual(choices(from), [`${slot} trial`])
+    assertChoices(from, [`${slot} trial`])
     assert.match(await shell('fw_printenv'), new RegExp(`primary=${slot}\\s+trial=none`))
     assert.equal(await identity(), known)
+    assert.equal(await shell('cat /data/hello/starts'), String(Number(version[0])))
   })
 }
 
+/** A FAT stick with these files is plugged in; resolves when it is known why it cannot be used. */
+async function refusalOf(name: string, prepare: (file: string) => Promise<unknown>): Promise<string> {
+  const file = join(fleet.dir, `${name}.img`)
+  await run(['truncate', '-s', '8M', file])
+  await prepare(file)
+  const from = machine().now
+  await machine().monitor(`drive_add 0 if=none,id=${name},file=${file},format=raw,readonly=on`)
+  await machine().monitor(`device_add usb-storage,bus=usb.0,drive=${name},id=${name}`)
+  return (await guest.waitForEvent('stick.refused', BOOT_MS, { from })).why
+}
+
+async function pull(name: string): Promise<void> {
+  const from = machine().now
+  await machine().monitor(`device_del ${name}`)
+  await guest.waitForEvent('stick.away', BOOT_MS, { from })
+  assert.equal(await shell('grep -c /run/stick /proc/mounts; ls -A /run/stick'), '0')
+}
+
+test('a stick that is plugged in reaches the agent; one that cannot be used is one line, and costs nothing', async () => {
+  const from = machine().now
+  const damaged = await refusalOf('damaged', file =>
+    run(['dd', 'if=/dev/urandom', `of=${file}`, 'bs=1M', 'count=8', 'conv=notrunc']),
+  )
+  assert.match(damaged, /^sd[a-z] (has no file system that can be recognised|cannot be mounted): .*damaged/)
+  assert.match(await shell('pi-adu status'), /^stick {7}cannot be used: sd/m)
+  await pull('damaged')
+
+  // What is in it matters to nobody: it is refused before.
+  const image = join(fleet.dir, 'small.zst')
+  await run(['sh', '-c', 'head -c 65536 /dev/urandom | zstd -q > "$1"', 'sh', image])
+  const bundle = join(fleet.dir, 'older.swu')
+  await makeBundle(bundle, { version: '0.9.0', image, signer: fleet.system.signer })
+  const folder = join(fleet.dir, 'folder')
+  await fleet.bench.writeOffline(await fleet.import(bundle, '0.9.0'), folder)
+  const older = await refusalOf('older', async file => {
+    await run(['mkfs.vfat', file])
+    await run(['mcopy', '-i', file, join(folder, 'deployment.json'), '::'])
+  })
+  assert.match(older, /0\.9\.0/)
+  assert.match(await shell('grep " /run/stick " /proc/mounts'), /^\S+ \S+ vfat ro,nosuid,nodev,noexec,/)
+  assert.equal(guest.events('mood', from).at(-1)?.mood, 'failed')
+  await pull('older')
+  assert.equal(await shell('systemctl --failed --no-legend | wc -l'), '0')
+})
+
+test('a card with this very system in a USB reader is not taken for the one that runs', async () => {
+  const { image } = fleet.system
+  await machine().monitor(`drive_add 0 if=none,id=twin,file=${image},format=raw,readonly=on`)
+  await machine().monitor('device_add usb-storage,bus=usb.0,drive=twin,id=twin')
+  // The letter of a stick that was pulled before may not be free yet.
+  const fourth = await shell(
+    'for i in $(seq 60); do ls -d /sys/block/sd*/sd*4 2>/dev/null && break; sleep 1; done; udevadm settle',
+  )
+  const disk = /\/(sd[a-z])4$/.exec(fourth)?.[1]
+  assert.ok(disk, fourth)
+  const links = `for n in 1 2 3 4; do udevadm info --query=symlink /dev/${disk}$n; done | tr -d "[:space:]"`
+  assert.equal(await shell(links), '')
+  assert.equal(await shell(`stat -c %G /dev/${disk}2 /dev/${disk}3 | sort -u`), 'disk')
+  assert.match(
+    await shell('readlink -f /dev/disk/by-partuuid/ad0ad0ad-04 /dev/pi-adu/other'),
+    /^\/dev\/vda4\s+\/dev\/vda[23]$/,
+  )
+  assert.equal(await shell('grep -c /run/stick /proc/mounts'), '0')
+  await machine().monitor('device_del twin')
+})
+
 const FALL_BACKS: readonly [string, Changes, string[], RegExp, string?][] = [
-  ['panics', PANICS, ['b trial', 'b trial', 'a fell back'], /never started the agent/],
-  ['has an init that hangs', HANGS, ['b trial', 'b trial', 'a fell back'], /never started the agent/],
-  ['never connects', OFFLINE, ['b trial', 'a trial failed before'], /the hub was not reached/],
-  ['is not what was ordered', {}, ['b trial', 'a trial failed before'], /4\.4\.4/, '4.4.4'],
+  [
+    'panics',
+    PANICS,
+    ['b trial', 'b trial', 'a fell back'],
+    /never started the agent; the last of 2 trial boots reached its root file system after \d+ s and never its services, and ended in a kernel panic: Attempted to kill init/,
+  ],
+  [
+    'has an init that hangs',
+    HANGS,
+    ['b trial', 'b trial', 'a fell back'],
+    /never started the agent; the last of 2 trial boots reached its root file system after \d+ s and never its services, and was ended by the watchdog \(/,
+  ],
+  [
+    'never connects',
+    OFFLINE,
+    ['b trial', 'a trial failed before'],
+    /the hub was not reached.*; the trial boot reached the agent after \d+ s and never the network \(/,
+  ],
+  [
+    'is not what was ordered',
+    {},
+    ['b trial', 'a trial failed before'],
+    /4\.4\.4.*; the trial boot reached the (agent|network|hub) after \d+ s \(/,
+    '4.4.4',
+  ],
+  [
+    'fails its health check',
+    FAILING,
+    ['b trial', 'a trial failed before'],
+    /health check modem failed with exit code 1: the modem is silent; the trial boot reached the hub after \d+ s \(/,
+  ],
+  [
+    'has an agent that crashes',
+    CRASHES,
+    ['b trial', 'a fell back'],
+    /its agent never came to work; (the trial boot|the last of \d+ trial boots) reached its services after \d+ s and never the agent, its agent ended (once|\d+ times) \(exited 3\), and was restarted because nobody settled it \(/,
+  ],
 ]
+
+/** The device's configuration in these tests, so that they take less time; the files on the card keep their own. */
+const HASTY = ['s/"timeoutSeconds": 60/"timeoutSeconds": 30/', 's/"tries": 2/"tries": 1/']
+
+async function makeHasty(): Promise<void> {
+  const file = '/data/adu/du-config.json'
+  const from = machine().now
+  await shell(`cp -p ${file} ${file}.kept; sed -i ${HASTY.map(each => `-e '${each}'`).join(' ')} ${file}`)
+  await shell('systemctl restart pi-adu-agent')
+  await guest.waitForEvent('hub.connected', BOOT_MS, { from })
+  known = await identity()
+}
+
 for (const [number, [what, changes, expected, why, criteria]] of FALL_BACKS.entries()) {
   test(`a system that ${what} falls back by itself, and the twin says why`, async () => {
+    if (number === 2) await makeHasty()
     const version = `4.0.${number}`
     const update = await fleet.author(version, changes, criteria)
     const from = machine().now
     const workflow = fleet.deploy(update)
-    await machine().waitFor(/"event":"reboot"/, UPDATE_MS, from)
+    await guest.waitForEvent('reboot', UPDATE_MS, { from })
     const ordered = performance.now()
     const report = await fleet.ended(workflow)
     say(`${what}: reboot order to the report after the fall-back`, ordered)
     console.log(`# ${what}: ${report.lastInstallResult?.resultDetails}`)
     assertFailed(report, why)
-    assert.deepEqual(choices(from), expected)
+    assertChoices(from, expected)
     await login(lastChoice(from))
     assert.equal(await slotAndVersion(), 'slot a 3.0.0')
     assert.equal(await identity(), known)
   })
 }
 
+test('the whole record of the last trial is on the device', async () => {
+  const last = await shell('pi-adu status --last')
+  assert.match(last, /^trial {7}(the trial boot|the last of \d+ trial boots) reached its services/m)
+  for (const name of ['initramfs', 'root', 'init', 'agent-ended exited 3', 'guard']) {
+    assert.match(last, new RegExp(`\\d\\.\\d s {2}${name}\\s`))
+  }
+  await shell('mv /data/adu/du-config.json.kept /data/adu/du-config.json; systemctl restart pi-adu-agent')
+  known = await identity()
+})
+
 test('the power is cut in the middle of an install, right after activation, and in the trial boot', async () => {
   const update = await fleet.author('5.0.0')
   let from = machine().now
   const workflow = fleet.deploy(update)
-  await machine().waitFor(/"event":"install.progress"/, UPDATE_MS, from)
+  await guest.waitForEvent('install.progress', UPDATE_MS, { from })
   await guest.powerCut()
 
   // It starts over by itself, from the slot it had.
@@ -142,21 +320,21 @@ test('the power is cut in the middle of an install, right after activation, and 
   await machine().waitFor(CHOICE, BOOT_MS)
   await fleet.connected()
   say('a later start: power-on to connected', started)
-  assert.deepEqual(choices(0), ['a committed'])
-  await machine().waitFor(/"event":"reboot"/, UPDATE_MS)
+  assertChoices(0, ['a committed'])
+  await guest.waitForEvent('reboot', UPDATE_MS)
   await guest.powerCut()
 
   await guest.powerOn()
   await machine().waitFor(CHOICE, BOOT_MS)
-  assert.deepEqual(choices(0), ['b trial'])
+  assertChoices(0, ['b trial'])
   from = machine().now
-  await machine().waitFor(/"event":"agent.started"/, BOOT_MS)
+  await guest.waitForEvent('agent.started', BOOT_MS)
   await guest.powerCut()
 
   // The trial has another try.
   await guest.powerOn()
   assertApplied(await fleet.ended(workflow))
-  assert.deepEqual(choices(0), ['b trial'])
+  assertChoices(0, ['b trial'])
   await login()
   assert.equal(await slotAndVersion(), 'slot b 5.0.0')
   assert.equal(await identity(), known)
@@ -170,7 +348,7 @@ test('a trial that nobody settles is restarted by the image, even in emergency m
   fleet.bench.hub.faults.inject({ kind: 'refuseConnections', times: 'always', how: 'unavailable' })
   await guest.powerOn()
   await login()
-  assert.deepEqual(choices(0), ['b trial'])
+  assertChoices(0, ['b trial'])
   const soon = '/run/systemd/system/pi-adu-trial-guard.timer.d'
   await shell('systemctl stop pi-adu-agent; umount /boot/firmware')
   await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=20s\\n" > ${soon}/soon.conf`)
@@ -178,6 +356,10 @@ test('a trial that nobody settles is restarted by the image, even in emergency m
   const from = machine().now
   machine().send('systemctl isolate emergency.target\n')
   await machine().waitFor(/pi-adu: slot b \(trial\), trial pending, 0 tries left/, BOOT_MS, from)
+})
+
+test('through all of this the device has registered once', () => {
+  assert.equal(fleet.bench.hub.provisioning.registrationsOf(fleet.id), 1)
 })
 
 function say(what: string, since: number): void {

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { repositoryRoot } from '../../image/build/repository.ts'
-import { explain } from '../../src/verify.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
+import { explain } from '../../src/cli/verify/explain.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
 import { cook, MANIFEST, type Recipe } from '../bench/authoring/recipe.ts'
 import { withdrawn } from '../bench/authoring/root-key-package.ts'
+import { CHILD_FLAWS } from './flaws/children.ts'
+import { DEPLOYMENT_FLAWS } from './flaws/deployment.ts'
 import { type Flaw, newKeys } from './flaws/flaw.ts'
 import { MANIFEST_FLAWS } from './flaws/manifest.ts'
-import { ORDER_FLAWS } from './flaws/order.ts'
 import { PACKAGE_FLAWS } from './flaws/package.ts'
 import { SIGNATURE_FLAWS } from './flaws/signature.ts'
 
@@ -17,13 +18,13 @@ const keys = newKeys()
 const builtIn = keys.roots.map(({ kid, privateKey }) => ({ kid, ...publicNumbers(privateKey) }))
 const properties = { manufacturer: 'Contoso', model: 'Toaster' }
 
-async function explained(change: Partial<Recipe>) {
+async function explained(change: Partial<Recipe>, detached: readonly Buffer[] = []) {
   const { service, rootKeyPackage } = cook(keys, change)
   return explain(
     { $version: 4, deviceUpdate: { __t: 'c', service } },
     {
       ...{ anchors: { builtIn, configured: [] }, compatibility: 'enforce', properties, rootKeyPackage },
-      ...{ detached: undefined, lowest: undefined },
+      ...{ detached, device: undefined },
     },
   )
 }
@@ -56,7 +57,7 @@ function signByte(): string {
   return Buffer.concat([Buffer.alloc(1), Buffer.from(n, 'base64url')]).toString('base64')
 }
 
-test('without a flaw the order is taken', async t => {
+test('without a flaw the deployment is taken', async t => {
   for (const [name, change] of FINE) {
     await t.test(name, async () => {
       const { verdict, reason, authentic } = await explained(change)
@@ -66,9 +67,10 @@ test('without a flaw the order is taken', async t => {
 })
 
 const FLAWS: Readonly<Record<string, readonly Flaw[]>> = {
-  'The order, unsigned parts': ORDER_FLAWS,
+  'The deployment, unsigned parts': DEPLOYMENT_FLAWS,
   'The signature': SIGNATURE_FLAWS,
   'The update manifest, rightly signed': MANIFEST_FLAWS,
+  'Child manifests': CHILD_FLAWS,
   'The root key package': PACKAGE_FLAWS,
 }
 
@@ -76,10 +78,10 @@ const lines: string[] = []
 test('one flaw is enough', async t => {
   for (const [area, flaws] of Object.entries(FLAWS)) {
     lines.push('', `## ${area}`, '', '| flaw | verdict | code |', '|---|---|---|')
-    for (const { name, change, code, verdict = 'refuse', authentic = false } of flaws) {
+    for (const { name, change, code, verdict = 'refuse', authentic = false, detached } of flaws) {
       await t.test(`${name}: ${code}`, async () => {
         const begun = performance.now()
-        const { reason, ...found } = await explained(change(keys))
+        const { reason, ...found } = await explained(change(keys), detached)
         assert.deepEqual(
           { verdict: found.verdict, code: found.extendedResultCode, authentic: found.authentic },
           { verdict, code, authentic },

@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { createPublicKey } from 'node:crypto'
 import test from 'node:test'
 import { compactVerify } from 'jose'
+import { JOURNAL_FORMAT } from '../../src/domain/attempt.ts'
+import { compareVersions } from '../../src/domain/versions.ts'
 import { Checks } from '../../src/trust/checks.ts'
 import { compare } from '../../src/trust/compatibility.ts'
 import { JsonError, parseJson, readJson } from '../../src/trust/json.ts'
 import { verifySignature } from '../../src/trust/jws.ts'
 import { rsaKey } from '../../src/trust/keys.ts'
 import { PRODUCTION_ROOT_KEYS } from '../../src/trust/root-keys.ts'
-import { compareVersions, lowestVersion } from '../../src/workflow/downgrade.ts'
+import { lowestVersion } from '../../src/workflow/downgrade.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
 import { cook } from '../bench/authoring/recipe.ts'
 import { newKeys } from './flaws/flaw.ts'
@@ -97,7 +99,11 @@ test('versions compare by number, a missing one is 0', () => {
 test('the lowest version: the minimum, and what is installed when downgrades are not allowed', () => {
   const workflow = { action: 3, id: 'w' }
   const before = { updateId: { provider: 'c', name: 't', version: '2.5' }, installedCriteria: 'system two' }
-  const attempt = { workflow, fingerprint: '', installs: 0, reboots: 0, milestones: [], reported: false, before }
+  const attempt = {
+    ...{ format: JOURNAL_FORMAT, steps: [] },
+    ...{ workflow, fingerprint: '', installs: 0, reboots: 0, milestones: [], reported: false, before },
+    ...{ origin: 'deviceUpdate', times: { begun: '2026-01-01T00:00:00.000Z' } },
+  }
   assert.equal(lowestVersion({ allowDowngrade: true }, attempt, 'system two'), undefined)
   assert.equal(lowestVersion({ allowDowngrade: true, minimumVersion: '1.5' }, attempt, '9.0'), '1.5')
   assert.equal(lowestVersion({ allowDowngrade: false }, attempt, 'system two'), '2.5')

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { AgentError, ContentError } from '../../src/domain/errors.ts'
 import { ercText } from '../../src/domain/result-codes.ts'
-import type { Anchors } from '../../src/trust/root-key-package.ts'
-import { RootKeys } from '../../src/workflow/root-keys.ts'
+import { RootKeys } from '../../src/sources/root-keys.ts'
+import { type Anchors, readRootKeyPackage } from '../../src/trust/root-key-package.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
 import { type PackageDescription, rootKeyPackage, withdrawn } from '../bench/authoring/root-key-package.ts'
 import { newKeys } from './flaws/flaw.ts'
@@ -62,7 +62,7 @@ function device(...answers: Answer[]) {
 }
 
 async function outcome(keysOf: RootKeys, url: string | null = URL) {
-  const found = await keysOf.forOrder(url ?? undefined, NEVER)
+  const found = await keysOf.forDeployment(url ?? undefined, NEVER)
   if ('failure' in found) return { failure: ercText(found.failure.extendedResultCode) }
   const { ring, extraCodes } = found
   return {
@@ -90,7 +90,27 @@ test('a first package is taken and kept, and found unchanged after a restart', a
   assert.deepEqual(await outcome(start()), { ...wanted, extra: 'A0000008' })
   assert.equal(state.stored?.toString(), text)
   assert.deepEqual(await outcome(start()), { ...wanted, extra: 'A0000FFF' })
-  assert.deepEqual(await outcome(start(), null), { ...wanted, extra: '' }, 'also for an order that names none')
+  assert.deepEqual(await outcome(start(), null), { ...wanted, extra: '' }, 'also for a deployment that names none')
+})
+
+test('two deployments that ask at once: a late read of the store puts no older package over a newer one', async () => {
+  const older = signedPackage({ version: 1 })
+  const { start, state, ports } = device(signedPackage({ version: 2, disabledRootKeys: ['TEST.2.R'] }))
+  state.stored = Buffer.from(older)
+  const { read } = ports.keyStore
+  const late: (() => void)[] = []
+  ports.keyStore.read = async () => {
+    const bytes = await read()
+    if (late.length > 0) await new Promise<void>(resolve => late.push(resolve))
+    else late.push(() => {})
+    return bytes
+  }
+  const running = start()
+  const [first, second] = [outcome(running), outcome(running, null)]
+  await first
+  for (const goOn of late) goOn()
+  await second
+  assert.equal((await outcome(running, null)).disabled, 'TEST.2.R')
 })
 
 test('a new package brings a new root key', async () => {
@@ -152,7 +172,7 @@ for (const [name, answer, code] of [
   ['one of a stranger', rootKeyPackage([keys.stranger], { isTest: false }), '80600003'],
   ['a test package', signedPackage({ isTest: true }), 'A0000007'],
 ] as const) {
-  test(`${name} refuses the order, stored package or not`, async () => {
+  test(`${name} refuses the deployment, stored package or not`, async () => {
     assert.deepEqual(await outcome(device(answer).start()), { failure: code })
     const { start, state } = device(signedPackage(), answer)
     const keysOf = start()
@@ -163,7 +183,7 @@ for (const [name, answer, code] of [
   })
 }
 
-test('a stored package that cannot be used: no order without another', async () => {
+test('a stored package that cannot be used: no deployment without another', async () => {
   const { start, state } = device(signedPackage())
   state.stored = Buffer.from('rot')
   const keysOf = start()
@@ -181,13 +201,13 @@ test('a store that cannot be written: the package counts for now, and the twin i
   assert.deepEqual(await outcome(keysOf, null), { extra: '', rootKeys: 4, disabled: 'TEST.2.R' })
   state.broken = false
   assert.deepEqual(await outcome(keysOf), { extra: 'A0000008', rootKeys: 4, disabled: 'TEST.2.R' })
-  assert.ok(state.stored, 'the next order has it stored')
+  assert.ok(state.stored, 'the next deployment has it stored')
 })
 
 test('a store that cannot be read: no verdict at all', async () => {
   const { start, state } = device(signedPackage())
   state.broken = true
-  await assert.rejects(start().forOrder(URL, NEVER), { code: 'PACKAGE_STORE' })
+  await assert.rejects(start().forDeployment(URL, NEVER), { code: 'PACKAGE_STORE' })
 })
 
 const bench = { builtIn, configured: [asRootKey(keys.stranger)] }
@@ -216,7 +236,36 @@ test('abort ends the fetch with the reason of the abort', async () => {
   const content = {
     get: () => new Promise<never>((_, reject) => setImmediate(() => reject(new ContentError('x', 'backOff')))),
   }
-  const waiting = new RootKeys({ ...ports, content }, { builtIn, configured: [] }).forOrder(URL, abort.signal)
-  abort.abort(new Error('a newer order'))
-  await assert.rejects(waiting, /a newer order/)
+  const waiting = new RootKeys({ ...ports, content }, { builtIn, configured: [] }).forDeployment(URL, abort.signal)
+  abort.abort(new Error('a newer deployment'))
+  await assert.rejects(waiting, /a newer deployment/)
+})
+
+test('nothing of a package that nobody signed comes into a message', () => {
+  const key = (fields: object) => ({
+    isTest: false,
+    version: 1,
+    published: 1,
+    disabledRootKeys: [],
+    disabledSigningKeys: [],
+    rootKeys: { canary: { canary: 'canary', ...fields } },
+  })
+  for (const text of [
+    'SSH-2.0-canary',
+    '{"canary":1,"canary":2}',
+    '{"canary":"canary"}',
+    ...[
+      {},
+      { keyType: 'canary' },
+      { keyType: 'RSA', n: 'canary!' },
+      { keyType: 'RSA', n: 'AAAA', e: 'canary' },
+      { keyType: 'RSA', n: 'AAAA', e: 3 },
+    ].map(fields => JSON.stringify({ protected: key(fields), signatures: [{ alg: 'RS256', sig: 'AAAA' }] })),
+  ]) {
+    assert.throws(
+      () => readRootKeyPackage(Buffer.from(text), { builtIn, configured: [] }),
+      (error: Error) => error instanceof AgentError && !error.message.includes('canary'),
+      text,
+    )
+  }
 })

@@ -4,10 +4,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
-import { repositoryRoot } from '../../image/build/repository.ts'
+import { repositoryRoot } from '../../image/builder/repository.ts'
+import { readDesired } from '../../src/trust/service.ts'
+import { CHILD_MANIFEST, CHILD_URLS, childOf, parentOf, REFERENCE } from '../bench/authoring/child.ts'
 import { publicNumbers } from '../bench/authoring/keys.ts'
 import { cook, MANIFEST, type Recipe } from '../bench/authoring/recipe.ts'
 import { rootKeyPackage } from '../bench/authoring/root-key-package.ts'
+import { encodings } from '../domain/encodings.ts'
+import { EVIL, OBEYED } from '../domain/evil.ts'
 import { newKeys } from './flaws/flaw.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'verify-'))
@@ -29,7 +33,7 @@ interface Answer {
   readonly error: string
 }
 
-function run(argv: readonly string[], stdin = ''): Promise<Answer> {
+function run(argv: readonly string[], stdin: string | Buffer = ''): Promise<Answer> {
   return new Promise(resolve => {
     const child = execFile(
       process.execPath,
@@ -92,12 +96,62 @@ for (const [name, wrap] of [
   })
 }
 
+for (const [name, document, reason] of [
+  ['the contract of 2021', { azureDeviceUpdateAgent: { __t: 'c', service: { action: 0 } } }, /contract of 2021/],
+  ['its service in today’s component', { deviceUpdate: { service: { action: 0, fileUrls: {} } } }, /contract of 2021/],
+  ['the pattern of 2018', { firmware: { fwVersion: '2', fwPackageURI: 'https://x/' } }, /pattern of the 2018 tutorial/],
+  ['no workflow', { deviceUpdate: { service: { updateManifest: 'x' } } }, /^workflow is missing$/],
+  ['a workflow that is a text', { deviceUpdate: { service: { workflow: 'x' } } }, /^workflow is not an object$/],
+  [
+    'no action',
+    { deviceUpdate: { service: { workflow: { id: 'x' } } } },
+    /^workflow\.action is missing, not 3 or 255$/,
+  ],
+  ['no id', { deviceUpdate: { service: { workflow: { action: 3 } } } }, /^workflow\.id is missing$/],
+] as const) {
+  test(`${name}: ignored, with one sentence, by verify and by the agent`, async () => {
+    for (const wrapped of [document, { properties: { desired: document } }]) {
+      const { verdict, reason: said, code } = await json(wrapped)
+      assert.deepEqual([verdict, code], ['ignore', 2])
+      assert.match(said, reason)
+    }
+    assert.match(readDesired({ ...document, $version: 2 }).ignored?.message ?? '', reason)
+  })
+}
+
 test('stdin, and a text for people', async () => {
   const { code, out } = await run(['-', ...trusting], JSON.stringify(serviceOf()))
   assert.equal(code, 0)
   assert.match(out, /^Contoso Toaster 1\.0\.1, manifest version 5: authentic\n/)
   assert.match(out, /\n {3}ok {3}signature\n {3}ok {3}hash\n/)
   assert.match(out, /\nACCEPT: the agent would install toaster\.swu/)
+})
+
+test('a twin that a Windows editor or PowerShell saved is read, from a file and from stdin', async () => {
+  for (const [name, bytes] of Object.entries(encodings(JSON.stringify(serviceOf(), null, 2)))) {
+    assert.equal((await run([await file(bytes), ...trusting])).code, 0, name)
+    assert.equal((await run(['-', ...trusting], bytes)).code, 0, name)
+  }
+  const windows = await file(Buffer.from('{"name": "M\u00fcller"}', 'latin1'))
+  const { code, error } = await run([windows, ...trusting])
+  assert.equal(code, 64)
+  assert.match(error, /^pi-adu: .*\.json is not UTF-8 \(it looks like an 8-bit code page[^)]*\): save it as UTF-8\n$/)
+})
+
+test('what a manifest or a twin says does not command the terminal', async () => {
+  const manifest = { ...MANIFEST, updateId: { ...MANIFEST.updateId, name: EVIL } }
+  const texts = [
+    await file(serviceOf({ manifest: JSON.stringify(manifest) })),
+    await file({ ...serviceOf(), workflow: { action: 3, id: EVIL } }),
+  ]
+  for (const path of texts) {
+    for (const more of [[], ['--json']]) {
+      const { out, error } = await run([path, ...trusting, ...more])
+      assert.doesNotMatch(out + error, OBEYED)
+      assert.ok(out.length > 20)
+    }
+  }
+  assert.doesNotMatch((await run([`/no/such/${EVIL.replaceAll('\u0000', '')}`])).error, OBEYED)
 })
 
 test('without the keys it is not authentic, and what was not reached is said', async () => {
@@ -122,6 +176,32 @@ test('authentic speaks of signatures and hash alone', async () => {
   assert.deepEqual([cancel.code, cancel.authentic, cancel.verdict], [0, false, 'accept'])
 })
 
+test('every step is shown, also of an update that is refused for one of them', async () => {
+  const [step] = MANIFEST.instructions.steps
+  const child = childOf()
+  const service = serviceOf({ manifest: parentOf(child, [step, REFERENCE]), fileUrls: CHILD_URLS })
+  const absent = await json(service)
+  assert.match(absent.reason, /^the agent would first fetch the detached manifest motor\.json and check it/)
+  const own = { ...step, files: ['toaster.swu'] }
+  assert.deepEqual(absent.steps, [own, { type: 'reference', child: 'motor.json' }])
+  const given = [
+    '--detached-manifest',
+    await file(child.content),
+    '--device-properties',
+    'manufacturer=contoso,model=toaster',
+  ]
+  const { verdict, extendedResultCode, steps } = await json(service, ...given)
+  assert.deepEqual([verdict, extendedResultCode], ['refuse', '32100013'])
+  const { updateId, compatibility } = CHILD_MANIFEST
+  assert.deepEqual(steps, [own, { type: 'reference', child: 'motor.json', updateId, compatibility, steps: [own] }])
+  const { out } = await run([await file(service), ...trusting, ...given])
+  assert.match(
+    out,
+    /FAIL {2}handler {12}step 1: the child manifest motor\.json is for .*motors.*, and no components are configured/,
+  )
+  assert.match(out, / -- {3}urls {15}not reached/)
+})
+
 test('device properties are compared', async () => {
   const fits = await json(serviceOf(), '--device-properties', 'Manufacturer=CONTOSO,model=toaster')
   assert.equal(fits.verdict, 'accept')
@@ -129,7 +209,7 @@ test('device properties are compared', async () => {
   assert.deepEqual([other.code, other.authentic, other.extendedResultCode], [2, true, '32100013'])
 })
 
-test('a root key package counts, for an order and alone', async () => {
+test('a root key package counts, for a deployment and alone', async () => {
   const path = await file(cook(keys).rootKeyPackage)
   assert.equal((await json(serviceOf(), '--root-key-package', path)).verdict, 'accept')
   const revoking = await file(rootKeyPackage(keys.roots, { disabledRootKeys: ['TEST.1.R'] }))
@@ -143,8 +223,8 @@ test('a root key package counts, for an order and alone', async () => {
   assert.equal(refused.code, 2)
   const { authentic, verdict, extendedResultCode } = JSON.parse(refused.out)
   assert.deepEqual([authentic, verdict, extendedResultCode], [false, 'refuse', '80600003'])
-  const order = await json(serviceOf(), '--root-key-package', bad)
-  assert.deepEqual([order.authentic, order.verdict, order.extendedResultCode], [true, 'refuse', '80600003'])
+  const other = await json(serviceOf(), '--root-key-package', bad)
+  assert.deepEqual([other.authentic, other.verdict, other.extendedResultCode], [true, 'refuse', '80600003'])
 })
 
 test('a new root key comes with a package', async () => {
@@ -177,6 +257,25 @@ test('a mini manifest needs its file', async () => {
   assert.deepEqual([whole.verdict, whole.steps.length], ['accept', 1])
   const wrong = await json(service, '--detached-manifest', await file(text.replace('Toaster', 'toaster')))
   assert.deepEqual([wrong.code, wrong.authentic, wrong.extendedResultCode], [2, true, '4000000C'])
+})
+
+test('a mini manifest and a child manifest are two files, given in any order', async () => {
+  const child = childOf()
+  const whole = childOf(parentOf(child), undefined, 'toaster.json')
+  const manifest = {
+    ...{ manifestVersion: '5', updateId: MANIFEST.updateId, detachedManifestFileId: 'f1' },
+    files: { f1: whole.entity },
+  }
+  const fileUrls = { ...CHILD_URLS, f1: 'http://contoso.example/m' }
+  const service = serviceOf({ manifest, fileUrls })
+  const [parts, part] = [await file(whole.content), await file(child.content)]
+  const first = await json(service, '--detached-manifest', parts)
+  assert.match(first.reason, /would first fetch the detached manifest motor\.json/)
+  const both = await json(service, '--detached-manifest', part, '--detached-manifest', parts)
+  assert.equal(both.steps[0].steps.length, 1, both.reason)
+  const stray = await json(service, '--detached-manifest', parts, '--detached-manifest', await file('{}'))
+  assert.deepEqual([stray.code, stray.extendedResultCode], [2, '4000000C'])
+  assert.match(stray.reason, /not the detached manifest motor\.json/)
 })
 
 test('what cannot be a question ends with 64 and one line', async () => {

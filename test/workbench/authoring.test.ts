@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { compactVerify, decodeProtectedHeader, importJWK } from 'jose'
 import { cancelPatch, deployPatch, retryPatch } from '../bench/authoring/deploy.ts'
+import { detach, referenceTo } from '../bench/authoring/detached.ts'
 import { contentPath, publish } from '../bench/authoring/files.ts'
 import { type Authority, openAuthority } from '../bench/authoring/keys.ts'
 import { fileUrls, importUpdate, type UpdateDescription } from '../bench/authoring/manifest.ts'
@@ -139,6 +140,30 @@ describe('update manifest', () => {
     )
     assert.deepEqual(Object.keys(fileUrls(files, path => path)), ['00000', '00001'])
     await assert.rejects(importUpdate({ ...description, manifestVersion: '2' }), RangeError)
+  })
+
+  test('refers to other updates by a file of the parent; the deployment has the files of both', async () => {
+    const child = await importUpdate({
+      ...description,
+      name: 'Sensor',
+      compatibility: [{ group: 'sensors' }],
+      steps: [description.steps[0]!],
+    })
+    const reference = await referenceTo(child, dir)
+    const parent = await importUpdate({ ...description, steps: [description.steps[1]!, reference] })
+    const { instructions, files } = JSON.parse(parent.manifest)
+    const { type, detachedManifestFileId } = instructions.steps[1]
+    assert.equal(type, 'reference')
+    assert.equal(files[detachedManifestFileId].fileName, 'Contoso.Sensor.1.0.1.updatemanifest.json')
+    assert.equal(Object.keys(files).length, 3)
+    const { updateManifest } = JSON.parse(await readFile(reference.manifestFile, 'utf8'))
+    assert.equal(updateManifest, child.manifest)
+    assert.deepEqual(
+      parent.files.map(({ fileName }) => fileName),
+      ['script.sh', 'update.swu', 'Contoso.Sensor.1.0.1.updatemanifest.json', 'script.sh'],
+    )
+    const whole = await detach(parent, dir)
+    assert.equal(Object.keys(fileUrls(whole.files, path => path)).length, 5)
   })
 
   test('is published where its URLs point', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BundleSigner, openBundleSigner } from '../bench/workbench/bundle-key.ts'
 import { buildImage, extractImage, readFromImage } from '../bench/workbench/image.ts'
-import { runProgram } from '../bench/workbench/program.ts'
+import { runProgram, swupdateProgram } from '../bench/workbench/program.ts'
 import { FAILING_CHECK, HARDWARE } from '../bench/workbench/root-tree.ts'
 import { buildBundle, cutShort } from '../bench/workbench/swu.ts'
 
@@ -33,7 +33,7 @@ async function install(selection: string, { hardware = HARDWARE, args = ['-M', '
         '-c',
         'rm -f fifo; mkfifo fifo; cat "$0" > fifo & exec "$@" -i fifo',
         bundle(),
-        'swupdate',
+        ...(await swupdateProgram()),
         '-v',
       ] as const),
       ...[...args, '-H', hardware, '-e', `stable,${selection}`, '-k', signer.certificate],

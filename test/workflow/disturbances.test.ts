@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import test, { describe } from 'node:test'
-import { type Disturbance, FakeDevice, type Goal, type System } from './fake-device.ts'
+import { AgentError } from '../../src/domain/errors.ts'
+import { EXTENDED_RESULT_CODE, ercText } from '../../src/domain/result-codes.ts'
+import { CONTRACTS } from '../../src/ports/ports.ts'
+import { type Disturbance, errorOf, FakeDevice, type Goal, type System } from './fake-device.ts'
 
 const V2: System = { version: '2.0.0' }
+const PANICS: System = { version: '2.0.0', panics: true }
 const deploy = (system: System, id = 'W1'): Goal => ({ id, system })
 
 const reportedOn =
@@ -63,6 +67,38 @@ describe('undisturbed', () => {
   })
 })
 
+test('the effects are those of every port, and of what the ports give', async () => {
+  const body = effects.indexOf('content.body', effects.indexOf('content.body-end'))
+  const runs = [happy, await deployed(deploy(V2), [{ at: body, how: 'cutBefore' }]), await deployed(deploy(PANICS))]
+  runs.push(await deployed(deploy({ version: '2.0.0', findings: ['unit web.service failed'] })))
+  const seen = new Set(runs.flatMap(device => device.effects.map(effect => effect.replace(/-end$/, ''))))
+  const { clock: _, ...contracts } = CONTRACTS
+  const all = Object.entries(contracts).flatMap(([port, members]) =>
+    Object.keys(members).map(each => `${port}.${each}`),
+  )
+  // These deployments bring no root key package and no steps but images, and nobody is asked for consent.
+  const ofWork = [
+    'steps.run',
+    'workFolder.has',
+    'workFolder.write',
+    'workFolder.free',
+    'workFolder.keepOnly',
+    'host.bootId',
+  ]
+  assert.deepEqual(
+    all.filter(effect => !seen.has(effect)),
+    ['keyStore.write', ...ofWork, 'conditions.forgetConsent'],
+  )
+})
+
+test('what reached the slot before a power cut does not come from the network again', async () => {
+  const at = effects.lastIndexOf('content.body-end')
+  const device = await deployed(deploy(V2), [{ at, how: 'cutBefore' }])
+  assert.ok(device.effects.includes('leftovers.bytes-end'))
+  const gets = (all: readonly string[]) => all.filter(effect => effect === 'content.get').length
+  assert.ok(gets(device.effects) < 2 * gets(effects) - 1, device.effects.join(' '))
+})
+
 describe('one disturbance at each effect of the way to a new system', () => {
   for (const [at, effect] of effects.entries()) {
     for (const how of ['cutBefore', 'cutAfter', 'killed'] as const) {
@@ -72,6 +108,7 @@ describe('one disturbance at each effect of the way to a new system', () => {
         assert.equal(device.system.version, '2.0.0')
       })
     }
+    if (!errorOf(effect)) continue
     test(`error at ${at} ${effect}: ends on a good system and says which`, async () => {
       const device = await deployed(deploy(V2), [{ at, how: 'error' }])
       const failed = device.status.lastInstallResult?.resultCode !== 700
@@ -197,17 +234,32 @@ describe('a deployment that failed', () => {
 })
 
 describe('a lasting failure', () => {
-  const harmless = new Set(['host.information', 'host.failedUnits'])
-  for (const effect of new Set(effects.filter(each => !each.startsWith('hub.') && !harmless.has(each)))) {
+  // At the end of a body all of its bytes have come.
+  const harmless = new Set(['host.failedUnits', 'workNotes.read', 'workNotes.write', 'content.body-end'])
+  for (const effect of new Set(effects.filter(each => !harmless.has(each)))) {
+    const error = errorOf(effect)
+    if (!(error instanceof AgentError)) continue
+    // What comes over a network is asked for again, for as long as there is time.
+    const code = effect.startsWith('content.') ? EXTENDED_RESULT_CODE.TIMED_OUT : error.extendedResultCode
     test(`of ${effect}: the twin is told, the old system stays`, async () => {
       const device = new FakeDevice()
       device.order(deploy(V2))
       device.disturbEach(effect, 'error')
       await device.runUntil(() => device.status.state === 255)
       assert.equal(device.status.workflow?.id, 'W1')
-      assert.equal(codesOf(device), effect === 'host.findings' ? '3210000D' : '321000FF')
+      assert.equal(codesOf(device), ercText(code))
       assert.deepEqual(device.slots.a, { version: '1.0.0' })
     })
+  }
+})
+
+test('notes of work that cannot be kept cost nothing', async () => {
+  for (const effect of ['workNotes.read', 'workNotes.write']) {
+    const device = new FakeDevice()
+    device.order(deploy(V2))
+    device.disturbEach(effect, 'error')
+    await device.runUntil(() => device.status.state === 0)
+    assert.equal(device.system.version, '2.0.0')
   }
 })
 
@@ -230,11 +282,13 @@ test('units that failed before are known in the trial, whatever is cut or fails 
     return device
   }
   const undisturbed = await run([])
-  assert.ok(undisturbed.effects.length > effects.length)
+  // Noted together with the time at which applying began: at an effect that is cut below.
+  assert.deepEqual((undisturbed.journal as { failedBefore?: unknown }).failedBefore, ['modem.service'])
   for (const at of undisturbed.effects.keys()) {
     for (const how of ['cutBefore', 'cutAfter', 'killed'] as const) {
       assert.equal((await run([{ at, how }])).system.version, '2.0.0', `${how} ${at} ${undisturbed.effects[at]}`)
     }
+    if (!errorOf(undisturbed.effects[at] ?? '')) continue
     const device = await run([{ at, how: 'error' }])
     const failed = device.status.lastInstallResult?.resultCode !== 700
     assert.equal(device.system.version, failed ? '1.0.0' : '2.0.0')
@@ -259,6 +313,6 @@ test('an agent that crashes at every install gives up', async () => {
   device.order(deploy(V2))
   device.disturbEach('installer.install', 'killed')
   await device.runUntil(reportedOn(device, 'W1', 0))
-  assert.equal(codesOf(device), '3210000A')
+  assert.equal(codesOf(device), '32100060')
   sound(device)
 })

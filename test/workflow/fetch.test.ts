@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { fetchFile } from '../../src/delivery/fetch.ts'
 import { ContentError } from '../../src/domain/errors.ts'
-import type { Content, ContentPart } from '../../src/ports.ts'
-import { fetchFile } from '../../src/workflow/fetch.ts'
+import type { Content, ContentPart } from '../../src/ports/content.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -49,7 +49,12 @@ async function fetched(
   const chunks: Buffer[] = []
   let over = false
   const reading = (async () => {
-    const source = fetchFile({ content, clock, log }, { url: 'https://x/', size }, { ...ranges, timeout }, signal)
+    const source = fetchFile(
+      { content, clock, log },
+      { url: 'https://x/', origin: 'twin', size },
+      { ...ranges, timeout },
+      signal,
+    )
     for await (const chunk of source) chunks.push(chunk)
   })().finally(() => {
     over = true
@@ -154,12 +159,73 @@ test('a server that names another size is not believed for one byte', async () =
   await assert.rejects(fetched(server(() => ({ total: 10_001 }))), { code: 'FILE_SIZE', message: /10001 bytes.*10000/ })
 })
 
-test('a file that changes between two ranges is an error, not a mix', async () => {
+test('tags that differ from answer to answer: no range is asked for by tag any more, and the hash decides', async () => {
   const content = server(
     () => ({}),
     () => ({ etag: '"2"' }),
+    () => ({ etag: 'W/"3"' }),
   )
-  await assert.rejects(fetched(content), { code: 'DOWNLOAD_FAILED', message: /changed/ })
+  assert.deepEqual((await fetched(content)).bytes, file)
+  assert.deepEqual(content.asked, ['0-4095', '4096-8191', '8192-9999'])
+})
+
+test('a server that answers with the whole file because its tag has changed: once, then in ranges', async () => {
+  const content = server(
+    () => ({}),
+    () => ({ first: 0, last: file.length - 1, etag: '"2"', bytes: file }),
+  )
+  assert.deepEqual((await fetched(content)).bytes, file)
+  assert.deepEqual(content.asked, ['0-4095', '4096-8191', '4096-8191', '8192-9999'])
+})
+
+test('answers that are shorter than asked for: the next one follows without a pause', async () => {
+  const content = server(
+    ...Array.from(
+      { length: 3 },
+      (): Answer =>
+        ({ first, last }) => ({ last: Math.min(first + 4095, last), bytes: file.subarray(first, first + 4096) }),
+    ),
+  )
+  const { bytes, ms } = await fetched(content, { ranges: { rangeBytes: 8192 } })
+  assert.deepEqual(bytes, file)
+  assert.deepEqual(content.asked, ['0-8191', '4096-9999', '8192-9999'])
+  assert.equal(ms, 0)
+})
+
+test('a server that drips what was not asked for, or nothing at all, for ever: ends at the limit', async () => {
+  for (const bytes of [Buffer.alloc(1), Buffer.alloc(0)]) {
+    const clock = new VirtualClock()
+    let aborted = false
+    const content: Content = {
+      async get(_url, { first }, signal) {
+        async function* body(): AsyncGenerator<Buffer> {
+          yield file.subarray(0, 10)
+          while (!signal.aborted) {
+            await clock.sleep(1000, signal).catch(() => {})
+            yield bytes
+          }
+          aborted = true
+          throw new ContentError('aborted', 'backOff')
+        }
+        // All of it, from the beginning, to whoever has most of it.
+        return { first: first - 9000, last: undefined, total: undefined, etag: undefined, body: body() }
+      },
+    }
+    const source = fetchFile(
+      { content, clock, log },
+      { url: 'https://x/', origin: 'twin', size: file.length, from: 9000 },
+      { rangeBytes: 4096, timeout: 600_000 },
+      new AbortController().signal,
+    )
+    const ended = assert.rejects(source.next(), { code: 'TIMED_OUT', message: /10 minutes: 9000 of 10000 bytes/ })
+    let over = false
+    ended.finally(() => {
+      over = true
+    })
+    assert.ok(await clock.passUntil(() => over, 700_000))
+    await ended
+    assert.ok(aborted)
+  }
 })
 
 test('abort ends it with the reason', async () => {

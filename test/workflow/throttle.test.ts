@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { throttled } from '../../src/workflow/throttle.ts'
+import { throttled } from '../../src/delivery/throttle.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 const never = new AbortController().signal

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Clock } from '../../src/ports.ts'
+import type { Clock } from '../../src/ports/clock.ts'
 
 interface Timer {
   readonly due: number
@@ -38,6 +38,11 @@ export class VirtualClock implements Clock {
 
   random(): number {
     return 0.5
+  }
+
+  /** How many sleep. */
+  get timers(): number {
+    return this.#timers.length
   }
 
   /** Lets time pass until `done`, or for `limit` milliseconds. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdtemp, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,14 +8,17 @@ import { pipeline } from 'node:stream/promises'
 import { EXIT, Failure, messageOf } from '../failure.ts'
 import { runProgram } from '../program.ts'
 import { type CpioEntry, checksumOf, cpioHeader, cpioPadding, cpioTrailer, MAX_FILE_BYTES } from './cpio.ts'
+import { certificateIn, checkKey, signatureFault } from './signature.ts'
 
-/** PEM files. A device verifies with the certificate, which needs the extended key usage `emailProtection`. */
+/** PEM files. The certificate needs the extended key usage `emailProtection`, or none. */
 export interface Signer {
   readonly certificate: string
   readonly key: string
+  /** What the devices verify with (`swupdate -k`), if not the certificate itself. */
+  readonly root?: string
 }
 
-/** A file, and what a bundle says of it. */
+/** A file and its entry in the bundle. */
 export interface Payload extends CpioEntry {
   readonly path: string
   /** Hexadecimal. */
@@ -23,8 +26,8 @@ export interface Payload extends CpioEntry {
 }
 
 /**
- * Writes a signed bundle: `description`, which is the text of sw-description, its signature, the payloads, in the order that
- * SWUpdate reads them. The same payloads give the same bytes, but for the signature, which carries the time. Errors: Failure.
+ * Writes a signed bundle: `description` (the text of sw-description), its signature, and the payloads, in the order in which
+ * SWUpdate reads them. The same payloads give the same bytes, except for the time in the signature. Errors: Failure.
  */
 export async function packBundle(
   path: string,
@@ -57,26 +60,37 @@ export async function packBundle(
   }
 }
 
-/** The file as the payload `name`. Errors: Failure when it is larger than a bundle can hold. */
+/** The file as payload `name`. Errors: Failure when it is too large for a bundle. */
 export async function measured(path: string, name: string): Promise<Payload> {
   const hash = createHash('sha256')
   let size = 0
   let checksum = 0
+  await checkSize(path)
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
     hash.update(chunk)
     size += chunk.length
     checksum = checksumOf(chunk, checksum)
   }
-  if (size > MAX_FILE_BYTES) throw new Failure(EXIT.usage, `${path} is larger than 4 GiB, which a bundle cannot hold`)
   return { path, name, size, checksum, sha256: hash.digest('hex') }
 }
 
-async function sign(file: string, { certificate, key }: Signer): Promise<void> {
+/** Errors: Failure when the file is too large for a bundle. */
+export async function checkSize(path: string): Promise<void> {
+  const { size } = await stat(path)
+  if (size > MAX_FILE_BYTES) throw new Failure(EXIT.usage, `${path} is larger than 4 GiB, which a bundle cannot hold`)
+}
+
+/** Errors: Failure, also when no device would accept the signature. */
+async function sign(file: string, { certificate, key, root = certificate }: Signer): Promise<void> {
   for (const needed of [certificate, key]) await pem(needed)
+  await checkKey(key, await certificateIn(certificate), certificate)
   await runProgram([
     ...(['openssl', 'cms', '-sign', '-in', file, '-out', `${file}.sig`, '-signer', certificate] as const),
     ...['-inkey', key, '-outform', 'DER', '-nosmimecap', '-binary', '-md', 'sha256'],
   ])
+  const fault = await signatureFault(await readFile(file), await readFile(`${file}.sig`), root)
+  if (fault === undefined) return
+  throw new Failure(EXIT.usage, `a device that verifies with ${root} would refuse this signature: ${fault}`)
 }
 
 async function* archive(files: readonly Payload[]): AsyncGenerator<Buffer> {
@@ -92,7 +106,7 @@ async function* archive(files: readonly Payload[]): AsyncGenerator<Buffer> {
   yield cpioTrailer(written)
 }
 
-/** openssl takes minutes to find out that a large file is neither. */
+/** openssl needs minutes to find that a large file is neither key nor certificate. */
 async function pem(path: string): Promise<void> {
   await readable(path)
   const head = Buffer.alloc(65_536)
@@ -105,7 +119,7 @@ async function pem(path: string): Promise<void> {
   if (!head.includes('-----BEGIN ')) throw new Failure(EXIT.usage, `${path} is not a PEM file`)
 }
 
-/** Errors: Failure when there is no such file. */
+/** Errors: Failure when the file does not exist. */
 export async function readable(path: string): Promise<void> {
   const found = await stat(path).catch(cause => {
     throw new Failure(EXIT.usage, `cannot read ${path}: ${messageOf(cause)}`, { cause })

@@ -1,8 +1,12 @@
 import type { Command } from 'commander'
+import { PATTERN } from '../../bundle/objections.ts'
 import { createBundle, type SlotSource } from '../bundle/create.ts'
+import { readImageKey } from '../bundle/encrypt.ts'
+import { checkPattern } from '../bundle/pattern.ts'
 import { type BundleContent, readBundle } from '../bundle/show.ts'
 import { EXIT, Failure } from '../failure.ts'
-import { bytes, print, table } from '../output.ts'
+import { bytes, print, table, warn } from '../output.ts'
+import { type FleetFlags, readOptions, withFleet } from './flags.ts'
 
 interface CreateOptions {
   readonly out: string
@@ -15,6 +19,8 @@ interface CreateOptions {
   readonly hardware: readonly string[]
   readonly cert: string
   readonly key: string
+  readonly ca?: string
+  readonly encrypt?: string
   readonly zstd?: string | true
   readonly description?: string
   readonly json: boolean
@@ -22,21 +28,25 @@ interface CreateOptions {
 
 const CREATE_HELP = `
 Examples:
-  One image that fits both slots, compressed on the way:
+  One image for both slots, compressed:
     pi-adu-operator bundle create --out system.swu --update-version 2.0.0 --image rootfs.ext4 --zstd \\
-      --hardware pi4 --cert signer.pem --key signer.key
-  Another image and other partitions for each slot:
+      --hardware 1.0 --cert signer.pem --key signer.key
+  A different image and partition for each slot:
     pi-adu-operator bundle create --out system.swu --update-version 2.0.0 --image-a a.img --image-b b.img \\
       --device-a /dev/mmcblk0p2 --device-b /dev/mmcblk0p3 --hardware 1.0 --hardware 1.1 --cert signer.pem --key signer.key
+  Encrypted, with the key file that is on the devices (swupdate -K):
+    openssl rand -hex 32 > key; openssl rand -hex 16 >> key
+    pi-adu-operator bundle create … --encrypt key
 
-The certificate needs the extended key usage emailProtection, and should begin long before today: a board without a
-clock may believe to be years back.`
+The certificate needs the extended key usage emailProtection, and should be valid from long before today: a board
+without a clock may believe it is years earlier. The signature is verified, as on a device, before the bundle is written.`
 
 const SHOW_HELP = `
 Examples:
   pi-adu-operator bundle show system.swu
   pi-adu-operator bundle show system.swu --cert signer.pem     verifies the signature too, as the device will
-Ends with ${EXIT.failed} when something is wrong with the bundle.`
+  pi-adu-operator bundle show system.swu --selection main,one main,two     for devices with other selections
+Ends with ${EXIT.failed} if something is wrong with the bundle.`
 
 export function addBundle(program: Command): void {
   const bundle = program.command('bundle').description('makes and reads signed bundles (.swu)')
@@ -50,22 +60,25 @@ export function addBundle(program: Command): void {
     .option('--image-b <file>', 'image for slot b only')
     .option('--device-a <path>', 'where SWUpdate writes slot a', 'pi-adu/a')
     .option('--device-b <path>', 'where SWUpdate writes slot b', 'pi-adu/b')
-    .requiredOption('--hardware <revision...>', 'board revisions that it fits: revision, or board:revision')
-    .requiredOption('--cert <file>', 'PEM certificate that the devices verify with')
+    .requiredOption(
+      '--hardware <revision...>',
+      'board revisions that the bundle fits: revision, board:revision, or #RE: and an extended regular expression',
+    )
+    .requiredOption('--cert <file>', 'PEM certificate of the signer')
     .requiredOption('--key <file>', 'its PEM key')
+    .option('--ca <file>', 'PEM certificate that the devices verify with, if that is not --cert')
+    .option('--encrypt <keyfile>', 'encrypt the images with the devices’ AES key, in a file as swupdate -K takes it')
     .option(
       '--zstd [level]',
-      'compress what is not compressed yet, with this level (10); after a power cut it comes from its start again',
+      'compress images that are not compressed yet, at this level (10); after a power cut they download from the start',
     )
-    .option('--description <text>', 'a line for people, in sw-description')
+    .option('--description <text>', 'a description for people, in sw-description')
     .option('--json', 'print JSON', false)
     .addHelpText('after', CREATE_HELP)
     .action(create)
-  bundle
-    .command('show')
-    .description('lists what is in a bundle and verifies hashes and signature')
+  withFleet(bundle.command('show'))
+    .description('lists what is in a bundle; verifies hashes and signature')
     .argument('<file>', 'the bundle')
-    .option('--cert <file>', 'PEM certificate to verify the signature with')
     .option('--json', 'print JSON', false)
     .addHelpText('after', SHOW_HELP)
     .action(show)
@@ -84,16 +97,31 @@ async function create(options: CreateOptions): Promise<void> {
   const source = {
     version: options.updateVersion,
     ...(description === undefined ? {} : { description }),
-    hardware: options.hardware.map(each => each.slice(each.indexOf(':') + 1)),
+    hardware: await Promise.all(options.hardware.map(revisionOf)),
     slots: { ...(a ? { a } : {}), ...(b ? { b } : {}) },
     ...(level === undefined ? {} : { zstd: level }),
+    ...(options.encrypt === undefined ? {} : { key: await readImageKey(options.encrypt) }),
   }
-  const made = await createBundle(options.out, source, { certificate: options.cert, key: options.key })
+  const { cert: certificate, key, ca: root } = options
+  const made = await createBundle(options.out, source, { certificate, key, ...(root === undefined ? {} : { root }) })
+  if (!(a && b)) {
+    const [lacks, runs] = a ? ['b', 'a'] : ['a', 'b']
+    warn(`${made.path} has no image for slot ${lacks}: a device that runs slot ${runs} cannot install it`)
+  }
   print(options.json, made, [`${made.path}: ${bytes(made.sizeInBytes)}, sha256 ${made.sha256}`])
 }
 
-async function show(file: string, { cert, json }: { cert?: string; json: boolean }): Promise<void> {
-  const content = await readBundle(file, cert)
+/** A pattern may contain colons. Errors: Failure for one that no device can read. */
+async function revisionOf(text: string): Promise<string> {
+  const colon = text.startsWith(PATTERN) ? -1 : text.indexOf(':')
+  const revision = text.slice(colon + 1)
+  if (revision === '' || revision === PATTERN) throw new Failure(EXIT.usage, `--hardware ${text} names no revision`)
+  if (revision.startsWith(PATTERN)) await checkPattern(revision.slice(PATTERN.length))
+  return revision
+}
+
+async function show(file: string, { json, ...flags }: FleetFlags & { json: boolean }): Promise<void> {
+  const content = await readBundle(file, readOptions(flags))
   print(json, content, described(content))
   if (content.findings.length > 0) process.exitCode = EXIT.failed
 }
@@ -105,22 +133,18 @@ const SIGNATURE: Record<BundleContent['signature'], string> = {
   bad: 'BAD',
 }
 
-function described({
-  path,
-  sizeInBytes,
-  sha256,
-  version,
-  hardware,
-  files,
-  images,
-  signature,
-  findings,
-}: BundleContent) {
+function described(content: BundleContent): string[] {
+  const { path, sizeInBytes, sha256, version, hardware, files, images, signature, findings } = content
+  const hidden = new Set(images.flatMap(({ encrypted, fileName }) => (encrypted ? [fileName] : []))).size
+  const good =
+    hidden === 0
+      ? 'in order'
+      : `in order, but for what is in ${hidden} encrypted file${hidden > 1 ? 's' : ''}: not checked`
   return [
     ...table([
       ['bundle', path],
       ['size', bytes(sizeInBytes)],
-      ['sha256', Buffer.from(sha256, 'base64').toString('hex')],
+      ['sha256', sha256],
       ['version', version],
       ['hardware', hardware.join(', ')],
       ['signature', SIGNATURE[signature]],
@@ -129,9 +153,11 @@ function described({
     ...table(files.map(each => [each.name, bytes(each.sizeInBytes), each.sha256])),
     '',
     ...table(
-      images.map(each => [each.selection, each.fileName, each.device ?? '', each.type ?? '', each.compressed ?? '']),
+      images.map(({ selection, fileName, device = '', type = '', compressed = '', encrypted }) => [
+        ...[selection, fileName, device, type, compressed, encrypted ? 'ENCRYPTED' : ''],
+      ]),
     ),
     '',
-    ...(findings.length === 0 ? ['in order'] : findings.map(each => `WRONG: ${each}`)),
+    ...(findings.length === 0 ? [good] : findings.map(each => `WRONG: ${each}`)),
   ]
 }

@@ -1,96 +1,142 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
-import { readBundle } from '../bundle/show.ts'
+import { jsonText, onOneLine } from '../../domain/terminal.ts'
 import { EXIT, Failure, messageOf } from '../failure.ts'
+import { assemble, versionOfImage } from '../import-manifest/assemble.ts'
+import { type Found, findBeside } from '../import-manifest/beside.ts'
 import { checkManifest, type Finding } from '../import-manifest/check.ts'
+import { Contents } from '../import-manifest/contents.ts'
 import { manifestOf } from '../import-manifest/create.ts'
-import { print } from '../output.ts'
+import type { ImportManifest, UpdateId } from '../import-manifest/schema.ts'
+import { stepsIn, type WantedStep } from '../import-manifest/wanted-step.ts'
+import { jsonOf, readInput } from '../input.ts'
+import { print, warn } from '../output.ts'
+import { type FleetFlags, readOptions, withFleet } from './flags.ts'
+import { StepFlags } from './step-flags.ts'
 
-interface CreateOptions {
-  readonly bundle: string
+interface CreateOptions extends FleetFlags {
+  readonly steps?: string
   readonly provider: string
   readonly name: string
   readonly updateVersion?: string
   readonly compat: readonly string[]
-  readonly handler: string
-  readonly installedCriteria?: string
   readonly description?: string
   readonly deployable: boolean
-  readonly cert?: string
   readonly out?: string
   readonly json: boolean
 }
 
 const CREATE_HELP = `
-Example:
+Examples:
   pi-adu-operator import-manifest create --bundle system.swu --provider contoso --name gateway \\
     --compat manufacturer=contoso,model=pi4-gateway
-      writes contoso.gateway.2.0.0.importmanifest.json, the version being that of sw-description`
+      writes contoso.gateway.2.0.0.importmanifest.json, with the version of sw-description
+  pi-adu-operator import-manifest create --provider contoso --name gateway --update-version 2.0.1 \\
+    --compat manufacturer=contoso,model=pi4-gateway \\
+    --step script:prepare.sh --arguments "--keep-logs" \\
+    --step image:system.swu \\
+    --step apt:tools.json \\
+    --step contoso/mcu:1 --file firmware.hex --property port=/dev/ttyACM0 \\
+    --step ref:contoso.sensor.1.4.importmanifest.json
+      writes a list of five steps; the options behind a --step belong to it
+A file for --steps has the same as a JSON list:
+  [{ "step": "script:prepare.sh", "arguments": "--keep-logs" }, { "step": "image:system.swu" }]
+Its members: step, description, files, handler, installedCriteria, script, arguments, apiVersion, properties,
+relatedFiles (file, of, source, properties), downloadHandler. Its paths start at its own folder.`
 
 const CHECK_HELP = `
 Example:
   pi-adu-operator import-manifest check contoso.gateway.2.0.0.importmanifest.json
-Looks at sizes and hashes too, of the files that lie beside the manifest. Ends with ${EXIT.failed} when the service would refuse
-the manifest, or no device could install what it describes.`
+Also checks what is beside the manifest: sizes, hashes, whether devices would accept bundles, APT manifests and scripts,
+and the import manifests that reference steps name. Ends with ${EXIT.failed} if the service would refuse the manifest, or if
+no device could install what it describes.`
 
 export function addImportManifest(program: Command): void {
-  const command = program.command('import-manifest').description('authors and checks import manifests of Device Update')
-  command
-    .command('create')
-    .description('writes a version 5 import manifest for a bundle')
-    .requiredOption('--bundle <file>', 'the bundle (.swu)')
-    .requiredOption('--provider <name>', 'who the update is from')
+  const command = program.command('import-manifest').description('writes and checks import manifests for Device Update')
+  const flags = new StepFlags()
+  withFleet(flags.addTo(flags.addBundleTo(command.command('create'))))
+    .description('writes a version 5 import manifest for a bundle, or for a list of steps')
+    .option('--steps <file>', 'the steps, as a JSON list (see below)')
+    .requiredOption('--provider <name>', 'provider in the update id')
     .requiredOption('--name <name>', 'what it is for')
-    .option('--update-version <version>', 'of the update; what sw-description says unless told')
-    .requiredOption('--compat <pairs...>', 'devices that it fits, as property=value,property=value')
-    .option('--handler <handler>', 'microsoft/swupdate:2 or :1', 'microsoft/swupdate:2')
-    .option('--installed-criteria <text>', 'first line of the version file of the new system; the version unless told')
-    .option('--description <text>', 'for people')
-    .option('--no-deployable', 'only other updates refer to it')
-    .option('--cert <file>', 'PEM certificate to verify the bundle with first')
+    .option(
+      '--update-version <version>',
+      'version of the update (default: the one in sw-description of the only image)',
+    )
+    .requiredOption('--compat <pairs...>', 'devices that the update fits, as property=value,property=value')
+    .option('--description <text>', 'a description for people')
+    .option('--no-deployable', 'only for use as a reference by other updates')
     .option('--out <file>', 'where to write it; "-" is stdout')
     .option('--json', 'print JSON', false)
     .addHelpText('after', CREATE_HELP)
-    .action(create)
-  command
-    .command('check')
-    .description('checks an import manifest of version 4 or 5, by whoever it was made')
+    .action((options: CreateOptions) => create(flags, options))
+  withFleet(command.command('check'))
+    .description('checks an import manifest of version 4 or 5, from any author')
     .argument('<file>', 'the manifest')
+    .option('--installed-criteria <text>', 'first line of the new version file, if that is not the bundle’s version')
     .option('--json', 'print JSON', false)
     .addHelpText('after', CHECK_HELP)
     .action(check)
 }
 
-async function create(options: CreateOptions): Promise<void> {
-  const bundle = await readBundle(options.bundle, options.cert)
-  if (bundle.findings.length > 0) throw new Failure(EXIT.failed, `${options.bundle}: ${bundle.findings[0]}`)
+async function create(flags: StepFlags, options: CreateOptions): Promise<void> {
+  const wanted = await stepsOf(flags, options)
+  const contents = new Contents(readOptions(options))
+  const version = options.updateVersion ?? (await versionOfImage(wanted, contents))
+  const { steps, files, paths, children } = await assemble(wanted, version, contents)
   const manifest = manifestOf({
-    bundle,
-    fileName: basename(options.bundle),
-    provider: options.provider,
-    name: options.name,
+    updateId: { provider: options.provider, name: options.name, version },
     compatibility: options.compat.map(pairsOf),
-    handler: options.handler,
+    description: options.description,
     isDeployable: options.deployable,
+    steps,
+    files,
     now: new Date(),
-    ...(options.updateVersion === undefined ? {} : { version: options.updateVersion }),
-    ...(options.installedCriteria === undefined ? {} : { installedCriteria: options.installedCriteria }),
-    ...(options.description === undefined ? {} : { description: options.description }),
   })
-  const findings = checkManifest(manifest)
+  const references = steps.flatMap(step => (step.type === 'reference' ? [step.updateId] : []))
+  const childOf = (updateId: UpdateId): string => children[references.indexOf(updateId)] ?? ''
+  const places = { fileOf: (name: string) => paths.get(name) ?? name, childOf }
+  const found = await findBeside(manifest, places, contents)
+  const given = await criteriaGiven(wanted, contents)
+  const findings = findingsOf(manifest, { ...found, versions: new Map([...found.versions, ...given]) })
   const errors = findings.filter(({ level }) => level === 'error')
-  if (errors.length > 0) throw new Failure(EXIT.failed, errors.map(line).join('; '))
-  const text = `${JSON.stringify(manifest, null, 2)}\n`
+  if (errors.length > 1) process.stderr.write(errors.map(each => `${onOneLine(line(each))}\n`).join(''))
+  if (errors.length > 1) throw new Failure(EXIT.failed, `${errors.length} mistakes; nothing was written`)
+  if (errors[0]) throw new Failure(EXIT.failed, line(errors[0]))
+  const text = `${jsonText(manifest, 2)}\n`
   if (options.out === '-') return void process.stdout.write(text)
-  const { provider, name, version } = manifest.updateId
+  const { provider, name } = manifest.updateId
   const out = options.out ?? `${provider}.${name}.${version}.importmanifest.json`
   await writeFile(out, text).catch(cause => {
     throw new Failure(EXIT.unavailable, `cannot write ${out}: ${messageOf(cause)}`, { cause })
   })
   print(options.json, { path: out, manifest, findings }, [...findings.map(line), `written: ${out}`])
+}
+
+async function stepsOf(flags: StepFlags, { steps: file }: CreateOptions): Promise<readonly WantedStep[]> {
+  const given = flags.steps()
+  if (file === undefined) {
+    if (given.length > 0) return given
+    throw new Failure(EXIT.usage, 'no step: give --bundle FILE, --step STEP in order, or --steps FILE')
+  }
+  if (given.length > 0) throw new Failure(EXIT.usage, '--steps has the whole list: leave --step and --bundle out')
+  return stepsIn(jsonOf(await readInput(file), file), file, dirname(file))
+}
+
+/** By file name, where the author says what the version file of an image has: it may be right and not the bundle's version. */
+async function criteriaGiven(steps: readonly WantedStep[], contents: Contents): Promise<ReadonlyMap<string, string>> {
+  const given = new Map<string, string>()
+  for (const { kind, installedCriteria, files, script } of steps) {
+    const [bundle = ''] = files
+    if (kind !== 'image' || script !== undefined || installedCriteria === undefined) continue
+    given.set(basename(bundle), installedCriteria)
+    const { names } = await contents.of(bundle, 'bundle')
+    if (installedCriteria === names) continue
+    const why = `the version of ${basename(bundle)} is ${names}, and the version file must begin with ${installedCriteria}`
+    warn(`${why}: else each device would install it and fall back`)
+  }
+  return given
 }
 
 function pairsOf(text: string): Record<string, string> {
@@ -102,19 +148,23 @@ function pairsOf(text: string): Record<string, string> {
   return Object.fromEntries(pairs)
 }
 
-async function check(file: string, { json }: { json: boolean }): Promise<void> {
-  const text = await readFile(file, 'utf8').catch(cause => {
-    throw new Failure(EXIT.unavailable, `cannot read ${file}: ${messageOf(cause)}`, { cause })
-  })
-  let manifest: unknown
-  try {
-    manifest = JSON.parse(text)
-  } catch (cause) {
-    throw new Failure(EXIT.failed, `${file} is not JSON: ${messageOf(cause)}`, { cause })
+interface CheckOptions extends FleetFlags {
+  readonly installedCriteria?: string
+  readonly json: boolean
+}
+
+async function check(file: string, { json, ...options }: CheckOptions): Promise<void> {
+  const manifest = jsonOf(await readInput(file), file)
+  const folder = dirname(file)
+  const places = {
+    fileOf: (name: string) => join(folder, name),
+    childOf: ({ provider, name, version }: UpdateId) =>
+      join(folder, `${provider}.${name}.${version}.importmanifest.json`),
   }
-  const found = checkManifest(manifest)
-  const isSound = found.every(({ level }) => level !== 'error')
-  const findings = isSound ? [...found, ...(await besides(file, manifest as Listing))] : found
+  const contents = new Contents(readOptions(options))
+  const isSound = checkManifest(manifest).every(({ level }) => level !== 'error')
+  const found = isSound ? await findBeside(manifest as ImportManifest, places, contents) : undefined
+  const findings = findingsOf(manifest, found, options.installedCriteria)
   const good = findings.every(({ level }) => level !== 'error')
   print(json, { path: file, good, findings }, [
     ...findings.map(line),
@@ -123,34 +173,10 @@ async function check(file: string, { json }: { json: boolean }): Promise<void> {
   if (!good) process.exitCode = EXIT.failed
 }
 
+/** Of the manifest by itself, and of what is beside it. */
+function findingsOf(manifest: unknown, found?: Found, installedCriteria?: string): readonly Finding[] {
+  const beside = { installedCriteria, ...(found ? { versions: found.versions } : {}) }
+  return [...checkManifest(manifest, beside), ...(found?.findings ?? [])]
+}
+
 const line = ({ level, path, message }: Finding): string => `${level}: ${path ? `${path} ` : 'the manifest '}${message}`
-
-interface Listing {
-  readonly files?: readonly {
-    readonly filename: string
-    readonly sizeInBytes: number
-    readonly hashes: { sha256: string }
-  }[]
-}
-
-async function besides(manifest: string, { files = [] }: Listing): Promise<Finding[]> {
-  const findings: Finding[] = []
-  for (const [index, { filename, sizeInBytes, hashes }] of files.entries()) {
-    const path = join(dirname(manifest), filename)
-    const found = await stat(path).catch(() => undefined)
-    if (!found) continue
-    if (found.size !== sizeInBytes) {
-      findings.push({
-        level: 'error',
-        path: `files.${index}.sizeInBytes`,
-        message: `is ${sizeInBytes}, ${path} has ${found.size}`,
-      })
-      continue
-    }
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(path)) hash.update(chunk)
-    if (hash.digest('base64') === hashes.sha256) continue
-    findings.push({ level: 'error', path: `files.${index}.hashes.sha256`, message: `is not that of ${path}` })
-  }
-  return findings
-}

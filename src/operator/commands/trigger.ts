@@ -1,11 +1,21 @@
 import type { Command } from 'commander'
+import { openView } from '../../cli/live-view.ts'
+import { jsonText, onOneLine } from '../../domain/terminal.ts'
 import { CONNECTION_HELP, connectionString, type LoginOptions, withLogin } from '../connection.ts'
 import { EXIT, type ExitCode, Failure } from '../failure.ts'
-import { FOLLOW_HELP, follow, Stopped, untilInterrupted } from '../follow.ts'
+import { FOLLOW_HELP, follow, Stopped, unlessAborted, untilInterrupted } from '../follow.ts'
 import { HubService } from '../hub-service.ts'
 import { firmwareProgress } from '../progress.ts'
-import { block, openView, summary } from '../view.ts'
-import { type FollowFlags, followOptions, type PayloadFlags, payloadOf, withFollow, withPayload } from './flags.ts'
+import { block, summary } from '../view.ts'
+import {
+  type FollowFlags,
+  followOptions,
+  type PayloadFlags,
+  payloadOf,
+  wholeNumber,
+  withFollow,
+  withPayload,
+} from './flags.ts'
 
 interface TriggerOptions extends LoginOptions, FollowFlags, PayloadFlags {
   readonly device: string
@@ -24,11 +34,16 @@ Examples:
 export function addTrigger(program: Command): void {
   const command = program
     .command('trigger')
-    .description('invokes the method firmwareUpdate of one device and follows it to its end')
+    .description('calls the method firmwareUpdate on one device and follows the update to its end')
     .requiredOption('--device <id>', 'device id')
   withFollow(withLogin(withPayload(command)))
-    .option('--connect-timeout <seconds>', 'wait so long for a device that is not connected', Number, 0)
-    .option('--no-watch', 'end after the device’s answer')
+    .option(
+      '--connect-timeout <seconds>',
+      'how long to wait for a device that is not connected',
+      wholeNumber(0, 300),
+      0,
+    )
+    .option('--no-watch', 'stop after the device’s answer')
     .addHelpText('after', HELP + CONNECTION_HELP + FOLLOW_HELP)
     .action(trigger)
 }
@@ -37,14 +52,21 @@ async function trigger(options: TriggerOptions): Promise<void> {
   const { device, json } = options
   const payload = await payloadOf(options)
   const hub = await HubService.open(await connectionString(options))
-  // What the twin shows of an earlier run is not ours to follow.
+  // The twin may still show an earlier run; that one is not followed.
   const before = shownBy(await hub.twin(device))
   const call = { name: 'firmwareUpdate', payload, responseSeconds: 30, connectSeconds: options.connectTimeout }
-  const { status, payload: answer } = await hub.invoke(device, call)
+  const stop = untilInterrupted()
+  const { status, payload: answer } = await unlessAborted(hub.invoke(device, call), stop).catch(error => {
+    if (!(error instanceof Stopped)) throw error
+    const text = `stopped; the device may have taken the call: pi-adu-operator watch --device ${device} shows it`
+    throw new Failure(EXIT.stopped, text)
+  })
   const words = typeof answer === 'string' ? answer : JSON.stringify(answer)
   if (status !== 200) throw new Failure(EXIT.refused, `${device} refused (${status}): ${words}`)
   process.stdout.write(
-    json ? `${JSON.stringify({ deviceId: device, status, answer })}\n` : `${device} answered ${status}: ${words}\n`,
+    json
+      ? `${jsonText({ deviceId: device, status, answer })}\n`
+      : `${onOneLine(`${device} answered ${status}: ${words}`)}\n`,
   )
   if (!options.watch) return
 
@@ -59,7 +81,7 @@ async function trigger(options: TriggerOptions): Promise<void> {
   }
   const onTrouble = (why: string, ms: number): void => view.trouble(`${why} (for ${Math.round(ms / 1000)} s)`)
   try {
-    process.exitCode = await follow(look, onTrouble, followOptions(options), untilInterrupted())
+    process.exitCode = await follow(look, onTrouble, followOptions(options), stop)
   } catch (error) {
     if (!(error instanceof Stopped)) throw error
     throw new Stopped(`pi-adu-operator watch --device ${device} looks again`)

@@ -1,12 +1,12 @@
 import { firmwareProgress, type Progress, startedAt } from '../progress.ts'
 
-/** One device of a fleet: what became of the call, and of the update. */
+/** One device of a fleet: the outcome of the call and of the update. */
 export interface DeviceRun {
   readonly deviceId: string
   readonly batch: number
   readonly jobId: string
   readonly outcome: 'calling' | 'running' | 'succeeded' | 'failed' | 'refused' | 'unreached'
-  /** When the hub began with this device, by its own clock; milliseconds. */
+  /** When the hub started on this device, by the hub's clock, in milliseconds. */
   readonly startedAt?: number
   readonly answer?: { readonly status: number; readonly payload: unknown }
   readonly progress?: Progress
@@ -16,7 +16,7 @@ export interface DeviceRun {
 export const hasEnded = ({ outcome }: DeviceRun): boolean => outcome !== 'calling' && outcome !== 'running'
 export const hasFailed = (run: DeviceRun): boolean => hasEnded(run) && run.outcome !== 'succeeded'
 
-/** A document of `devices.jobs`, as far as we look. */
+/** The parts of a `devices.jobs` document that we read. */
 interface DeviceJob {
   readonly deviceId?: string
   readonly status?: string
@@ -25,7 +25,7 @@ interface DeviceJob {
   readonly error?: { readonly code?: string; readonly description?: string }
 }
 
-/** The run after the hub told how the call went. Pure. */
+/** The run after the hub reported the call's outcome. Pure. */
 export function called(run: DeviceRun, document: unknown): DeviceRun {
   const { status, startTimeUtc, outcome, error } = document as DeviceJob
   if (run.outcome !== 'calling' || status === 'pending' || status === 'running' || status === 'scheduled') return run
@@ -44,7 +44,7 @@ export function called(run: DeviceRun, document: unknown): DeviceRun {
   return { ...run, ...started, answer, outcome: 'refused', details: `${answer.status}: ${words}` }
 }
 
-/** The run after a look at the device's twin; what belongs to an earlier run of the device is left out. Pure. */
+/** The run after a look at the twin, ignoring what belongs to an earlier run of this device. Pure. */
 export function seen(run: DeviceRun, twin: unknown, uri: string | undefined): DeviceRun {
   if (run.outcome !== 'running') return run
   const reported = (twin as { properties?: { reported?: unknown } }).properties?.reported

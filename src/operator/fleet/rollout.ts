@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util'
 import { EXIT, Failure } from '../failure.ts'
 import { type FollowOptions, follow } from '../follow.ts'
-import { HubFailure, type HubService, type MethodCall } from '../hub-service.ts'
+import { HubFailure, type HubService, type JobState, type MethodCall } from '../hub-service.ts'
 import { called, type DeviceRun, hasEnded, hasFailed, seen } from './device-run.ts'
 
 export interface Rollout {
@@ -9,25 +10,26 @@ export interface Rollout {
   readonly devices: readonly string[]
   readonly call: MethodCall & { readonly payload: { readonly fwPackageUri: string } }
   readonly batchSize: number
-  /** With more failures than this no further batch is started. */
+  /** With more failures than this, no further batch is started. */
   readonly maxFailures: number
   readonly follow: FollowOptions
 }
 
 export interface Watcher {
-  /** After each look; `runs` is the whole so far. */
+  /** After each poll; `runs` holds all devices so far. */
   onChange(runs: readonly DeviceRun[], batch: number): void
   onTrouble(why: string, forMilliseconds: number): void
 }
 
-/** Seconds that the hub may take to call the devices of one batch. */
+/** Seconds that the hub has to call the devices of one batch. */
 const JOB_SECONDS = 900
 
 const jobIdOf = (id: string, batch: number): string => `${id}-${batch}`
 
 /**
- * Batch after batch: a job calls the method on its devices, and the next batch starts when all of this one have ended. Gives
- * the devices that were started; the rest was not. Errors: as `follow`; what was started goes on.
+ * Runs batch after batch: a job calls the method on its devices, and the next batch starts when all devices of this one have
+ * finished. Returns the devices that were started. Errors: as `follow`, and Failure when a job of this name is not ours.
+ * Updates that were started continue after an error.
  */
 export async function rollOut(
   hub: HubService,
@@ -39,8 +41,7 @@ export async function rollOut(
   for (let batch = 1; (batch - 1) * batchSize < devices.length; batch++) {
     const ids = devices.slice((batch - 1) * batchSize, batch * batchSize)
     const jobId = jobIdOf(id, batch)
-    const start = () => startOnce(hub, jobId, inList(ids), call)
-    await follow(start, watcher.onTrouble, options, signal)
+    await follow(starter(hub, jobId, inList(ids), call), watcher.onTrouble, options, signal)
     const begun = ids.map((deviceId): DeviceRun => ({ deviceId, batch, jobId, outcome: 'calling' }))
     const before = runs
     const uri = call.payload.fwPackageUri
@@ -55,7 +56,7 @@ export async function rollOut(
   return runs
 }
 
-/** Follows what an earlier `rollOut` with this id has started, to its end. */
+/** Follows the jobs of an earlier `rollOut` with this id to their end. */
 export async function resume(
   hub: HubService,
   id: string,
@@ -79,7 +80,7 @@ export async function resume(
       runs.push({ deviceId, batch, jobId, outcome: 'calling' })
     }
   }
-  if (runs.length === 0) throw new Failure(EXIT.usage, `the hub knows no job ${jobIdOf(id, 1)}, or it has no devices`)
+  if (runs.length === 0) throw new Failure(EXIT.usage, `the hub has no job ${jobIdOf(id, 1)}, or it has no devices`)
   const last = runs.at(-1)?.batch ?? 1
   return followBatch(hub, runs, uri, each => watcher.onChange(each, last), { ...watcher, options, signal })
 }
@@ -118,17 +119,36 @@ function followBatch(
   return follow(look, onTrouble, options, signal)
 }
 
-/** A start whose answer got lost must not become a second one: the id is what makes it one. */
-async function startOnce(hub: HubService, jobId: string, condition: string, call: MethodCall): Promise<true> {
-  try {
-    await hub.startJob(jobId, condition, call, JOB_SECONDS)
-  } catch (error) {
-    if (!(error instanceof HubFailure) || error.status !== 409) throw error
+/**
+ * Starts a job once, however often it is called. If an answer gets lost, the next try fails with 409; the job is then ours if it
+ * is what we asked for. A 409 at the first try means that the name was taken.
+ */
+function starter(hub: HubService, jobId: string, condition: string, call: MethodCall): () => Promise<true> {
+  let mayExist = false
+  return async () => {
+    try {
+      await hub.startJob(jobId, condition, call, JOB_SECONDS)
+    } catch (error) {
+      if (!(error instanceof HubFailure)) throw error
+      if (error.status === 409) {
+        if (mayExist && isSameJob(await hub.job(jobId), condition, call)) return true
+        const name = jobId.replace(/-\d+$/, '')
+        const text = `the hub has a job ${jobId} already, so it was not started; use another --job, or --resume ${name} to follow it`
+        throw new Failure(EXIT.usage, text, { cause: error })
+      }
+      mayExist ||= error.status === undefined || error.status >= 500
+      throw error
+    }
+    return true
   }
-  return true
 }
 
-/** Devices named in one condition. */
+const isSameJob = ({ queryCondition, cloudToDeviceMethod }: JobState, condition: string, call: MethodCall): boolean =>
+  queryCondition === condition &&
+  cloudToDeviceMethod?.methodName === call.name &&
+  isDeepStrictEqual(cloudToDeviceMethod.payload, call.payload)
+
+/** Most devices that one query condition can name. */
 export const MAX_IN_LIST = 100
 
 function inList(devices: readonly string[]): string {

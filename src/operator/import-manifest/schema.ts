@@ -1,12 +1,12 @@
 import * as v from 'valibot'
 
-/** Import manifests of versions 4.0 and 5.0: what each member may be (device-update-protocol, chapter 10.1). */
+/** Import manifests of versions 4.0 and 5.0: what each member may be (PROTOCOL.md, "Import schema"). */
 
 const between = (least: number, most: number) => `must have ${least} to ${most} characters`
 const text = (least: number, most: number) =>
   v.pipe(v.string('must be a text'), v.minLength(least, between(least, most)), v.maxLength(most, between(least, most)))
 
-/** Nothing but what is named: a mistyped name would otherwise be ignored in silence. */
+/** Refuses unknown members; a mistyped name would be ignored silently. */
 const only = <E extends v.ObjectEntries>(entries: E) => v.strictObject(entries)
 
 const list = <S extends v.GenericSchema>(item: S, least: number, most: number) =>
@@ -94,7 +94,7 @@ const manifest = <F extends v.GenericSchema>(file: F) =>
         /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
         'must be a time like "2026-01-19T06:23:52Z"',
       ),
-      v.check(each => !Number.isNaN(Date.parse(each)), 'is no time that exists'),
+      v.check(each => !Number.isNaN(Date.parse(each)), 'is not a valid time'),
     ),
   })
 
@@ -103,3 +103,5 @@ export type ManifestVersion = keyof typeof SCHEMAS
 export type ImportManifest = v.InferOutput<(typeof SCHEMAS)['5.0']>
 export type InlineStep = v.InferOutput<typeof inlineStep>
 export type ReferenceStep = v.InferOutput<typeof referenceStep>
+export type File = NonNullable<ImportManifest['files']>[number]
+export type UpdateId = v.InferOutput<typeof updateId>

@@ -9,8 +9,8 @@ export interface DeploymentOrder {
   readonly rootKeyPackageUrl?: string
 }
 
-// workflow.action on the wire (device-update-protocol.md, chapter 2.1)
-const PROCESS_DEPLOYMENT = 3
+// workflow.action on the wire (PROTOCOL.md, "Deployment")
+export const PROCESS_DEPLOYMENT = 3
 const CANCEL = 255
 /** The workflow id of a cancel that means no deployment in particular. */
 export const NO_DEPLOYMENT = 'nodeployment'
@@ -57,7 +57,8 @@ function servicePatch(service: JsonObject): JsonObject {
   return { deviceUpdate: { __t: 'c', service } }
 }
 
-function currentService(desired: JsonObject): JsonObject {
+/** `deviceUpdate.service`, or an empty object. */
+export function currentService(desired: JsonObject): JsonObject {
   return asObject(asObject(desired.deviceUpdate).service)
 }
 

@@ -15,7 +15,7 @@ export interface Keys {
 /** JSON as an object, or as the exact text where that matters. */
 type JsonText = object | string
 
-/** Everything that a deployment is made of. What is changed is signed again, unless it is the signature that is changed. */
+/** All parts of a deployment. A change is signed again, unless it changes the signature itself. */
 export interface Recipe {
   readonly manifest: JsonText
   readonly workflow: JsonText | null

@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, sign as cryptoSign, type KeyObject } from 'node:crypto'
 import { type NamedKey, publicNumbers } from './keys.ts'
 
-/** What the service says about keys (device-update-protocol.md, chapter 4.8). */
+/** What the service says about keys (PROTOCOL.md, "Root key package"). */
 export interface PackageDescription {
   readonly isTest?: boolean
   readonly version?: number
@@ -43,7 +43,7 @@ export function rootKeyPackage(signers: readonly NamedKey[], description: Packag
   return signPackage(JSON.stringify(packageContent(signers, description)), signers)
 }
 
-/** An entry of `disabledSigningKeys` (chapter 4.9); the service has used both DER forms. */
+/** An entry of `disabledSigningKeys` in either DER form (PROTOCOL.md, "Revoked signing keys"). */
 export function withdrawn(
   key: KeyObject,
   alg: 'SHA256' | 'SHA384' | 'SHA512' = 'SHA256',

@@ -3,7 +3,7 @@ import { type Authority, type NamedKey, publicNumbers } from './keys.ts'
 
 /**
  * `updateManifestSignature` for the exact text of an update manifest: a compact JWS whose header carries the signing key,
- * itself signed by the root key (`sjwk`). device-update-protocol.md, chapter 4.2.
+ * itself signed by the root key (`sjwk`): PROTOCOL.md, "Signature".
  */
 export function signManifest(text: string, authority: Authority): string {
   const payload = { sha256: createHash('sha256').update(text, 'utf8').digest('base64') }

@@ -12,7 +12,7 @@ export async function keptFile(path: string, make: () => Promise<string>): Promi
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const own = `${path}.${randomUUID()}`
   await writeFile(own, await make(), { mode: 0o600 })
-  // A link never replaces: who comes second keeps the file of who came first.
+  // A link never replaces a file: the second caller keeps the file of the first.
   await link(own, path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error
   })

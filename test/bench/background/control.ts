@@ -6,7 +6,7 @@ import { CONTROL_SOCKET } from './place.ts'
 /** What a bench in the background can be asked to do: name → what it does with the arguments it was sent. */
 export type Commands = Readonly<Record<string, (args: Record<string, string | undefined>) => unknown>>
 
-/** Serves commands to whoever may enter the current folder. */
+/** Serves commands to every user who may enter the current folder. */
 export async function serveCommands(commands: Commands): Promise<Server> {
   const server = createServer(async (message, response) => {
     try {

@@ -10,7 +10,7 @@ export interface BenchFacts {
   readonly running: true
   readonly pid: number
   readonly stateDir: string
-  /** Of the owner, in the form of the cloud: for programs that are started with the preload. */
+  /** Connection string of the owner's policy with the cloud's host name, for programs that use the preload. */
   readonly serviceConnectionString: string
   /** Of a device that is registered and that no workbench uses: for a device program of one's own. */
   readonly deviceConnectionString: string
@@ -25,13 +25,17 @@ export interface BenchFacts {
   /** A ready signed bundle of a newer system, in `contentDir`. */
   readonly bundle: { readonly file: string; readonly version: string; readonly url: string }
   readonly devices: readonly DeviceFacts[]
+  /** URL of the page of all devices; null without one. */
+  readonly web: string | null
   readonly log: string
 }
 
 export interface DeviceFacts {
   readonly id: string
+  /** `qemu`: all that is known of it is what the hub knows. */
+  readonly place: 'workbench' | 'qemu'
   readonly dir: string
-  readonly power: 'on' | 'off'
+  readonly power: 'on' | 'off' | 'unknown'
   readonly connected: boolean
   readonly booted: string | undefined
   readonly version: string | undefined
@@ -48,7 +52,7 @@ export async function settledFacts(
   bench: Bench,
   place: Place,
   bundle: { file: string; version: string },
-): Promise<Omit<BenchFacts, 'devices'>> {
+): Promise<Omit<BenchFacts, 'devices' | 'web'>> {
   const { hub, content, contentDir } = bench
   const preload = await preloadFor(place, hub.benchFile)
   return {
@@ -76,22 +80,33 @@ export async function settledFacts(
 export async function deviceFacts(bench: Bench, id: string, power: 'on' | 'off'): Promise<DeviceFacts> {
   const dir = bench.deviceDir(id)
   const { boot, booted, versions } = await deviceStatus(dir)
-  const { deviceUpdate } = bench.hub.getTwin(id).properties.reported as {
-    deviceUpdate?: { agent?: Record<string, unknown> }
-  }
   return {
     id,
+    place: 'workbench',
     dir,
     power,
     connected: bench.hub.isConnected(id),
     booted,
     version: booted && versions[booted],
     boot: boot ?? null,
-    reported: deviceUpdate?.agent ?? null,
+    reported: reportedBy(bench, id),
   }
 }
 
-/** The preload by itself finds the bench at the usual place; elsewhere it is told by a file in front of it. */
+/** A device on a card, which a QEMU of somebody else starts. `dir` holds what its card needs. */
+export function guestFacts(bench: Bench, id: string, dir: string): DeviceFacts {
+  const connected = bench.hub.isConnected(id)
+  const power = connected ? 'on' : 'unknown'
+  const nothing = { booted: undefined, version: undefined, boot: null }
+  return { id, place: 'qemu', dir, power, connected, ...nothing, reported: reportedBy(bench, id) }
+}
+
+function reportedBy({ hub }: Bench, id: string): Record<string, unknown> | null {
+  const { deviceUpdate } = hub.getTwin(id).properties.reported as { deviceUpdate?: { agent?: Record<string, unknown> } }
+  return deviceUpdate?.agent ?? null
+}
+
+/** The preload finds a bench at the usual place by itself; for another place this file passes the path. */
 async function preloadFor({ dir }: Place, benchFile: string): Promise<string> {
   if (dir === usualDir()) return preloadFile()
   const file = join(dir, 'preload.cjs')

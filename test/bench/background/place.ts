@@ -1,6 +1,6 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { repositoryRoot } from '../../../image/build/repository.ts'
+import { repositoryRoot } from '../../../image/builder/repository.ts'
 import { identify, isAlive, type ProcessIdentity } from '../workbench/processes.ts'
 
 /** Where the parts of a bench in the background lie in its state folder. */
@@ -16,7 +16,7 @@ export interface Place {
 /** A socket's whole path may have 107 bytes only: both sides go to the folder and use the bare name. */
 export const CONTROL_SOCKET = 'control.sock'
 
-/** The preload finds the bench there without being told. */
+/** The preload looks here by default. */
 export const usualDir = (): string => join(repositoryRoot(), '.bench')
 
 export const placeOf = (dir: string): Place => ({

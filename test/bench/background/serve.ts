@@ -1,25 +1,32 @@
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { currentService, PROCESS_DEPLOYMENT } from '../authoring/deploy.ts'
+import type { ImportedUpdate } from '../authoring/manifest.ts'
+import { importWanted } from '../authoring/wanted.ts'
 import { type Bench, startBench } from '../bench.ts'
 import { identity, PI_UPDATE, urlsForGuest } from '../qemu/guest.ts'
+import type { Button } from '../web/web.ts'
 import { type PoweredDevice, startDevice } from '../workbench/control.ts'
+import { olderMethods } from '../workbench/device.ts'
 import { deviceFolder, deviceStatus } from '../workbench/device-folder.ts'
 import { lockFolder } from '../workbench/folder-lock.ts'
 import { FAILING_CHECK } from '../workbench/root-tree.ts'
 import { buildBundle } from '../workbench/swu.ts'
 import { serveCommands } from './control.ts'
-import { deviceFacts, OWN_DEVICE, settledFacts } from './facts.ts'
+import { deviceFacts, guestFacts, OWN_DEVICE, settledFacts } from './facts.ts'
+import { PhasedUpdates } from './phased.ts'
 import { type Place, removePid, writePid } from './place.ts'
+import { WebPage } from './web.ts'
 
 const DEVICE = 'pi1'
-/** In QEMU, unless told. */
+/** Default device, for QEMU. */
 const GUEST = 'my-pi'
 const MIB = 1 << 20
 /** Room for a system of one's own. */
 const SLOT_BYTES = 64 * MIB
 const IMAGE_BYTES = 8 * MIB
 
-/** Runs the bench in this process until it is told to end by SIGTERM. The current folder is the state folder. */
+/** Runs the bench in this process until SIGTERM. The current folder is the state folder. */
 export async function serve(place: Place): Promise<never> {
   await lockFolder('bench', place.dir, `a bench runs in ${place.dir} already`)
   await writePid(place)
@@ -39,11 +46,27 @@ export async function serve(place: Place): Promise<never> {
   const { hub } = bench
   if (!hub.hasDevice(OWN_DEVICE)) hub.createDevice(OWN_DEVICE)
   const made = hub.hasDevice(DEVICE) && (await exists(bench.deviceDir(DEVICE)))
-  if (!made) await bench.addDevice(DEVICE, { slotBytes: SLOT_BYTES })
+  if (!made) await bench.addDevice(DEVICE, { slotBytes: SLOT_BYTES, piAdu: olderMethods('localhost'), steps: {} })
   const bundle = await readyBundle(bench)
   await switchOn()
   const facts = await settledFacts(bench, place, bundle)
-  await serveCommands(commands(bench))
+  const orders = commands(bench)
+  const web = new WebPage(
+    {
+      ...{ bench, id: DEVICE, controlSocket: deviceFolder(bench.deviceDir(DEVICE)).controlSocket },
+      isOn: () => device !== undefined,
+      guests: async () => (await cardIds()).filter(id => hub.hasDevice(id)),
+      press: (button, id) => press(bench!, orders, button, id),
+    },
+    place.dir,
+    said,
+  )
+  await serveCommands({
+    ...orders,
+    status: async () => ({ ...(await orders.status()), web: await web.url }),
+    /** Answers with the URL of the page. */
+    web: ({ address = '127.0.0.1' }) => web.open(address),
+  })
   said('ready')
   return new Promise<never>(() => {})
 
@@ -60,17 +83,35 @@ export async function serve(place: Place): Promise<never> {
   }
 
   function commands(running: Bench) {
+    const phased = new PhasedUpdates(running)
     return {
-      status: async () => ({ ...facts, devices: [await deviceFacts(running, DEVICE, device ? 'on' : 'off')] }),
-      deploy: async ({ id = DEVICE, swu, version }: Record<string, string | undefined>) => {
-        known(running, id)
+      status: async () => {
+        const guests = (await cardIds()).filter(id => hub.hasDevice(id))
+        const devices = [await deviceFacts(running, DEVICE, device ? 'on' : 'off')]
+        return { ...facts, devices: [...devices, ...guests.map(id => guestFacts(running, id, join(place.cards, id)))] }
+      },
+      deploy: async (wanted: Record<string, string | undefined>) => {
+        const { id = DEVICE, swu, steps } = wanted
+        await known(running, id)
         const inQemu = await exists(join(place.cards, id))
-        if (inQemu && !swu) throw new Error(`tell it with --swu: the ready bundle is not for ${id}`)
-        const file = swu ?? bundle.file
-        const claimed = version ?? (await versionOf(file))
-        const update = await running.importBundle(file, claimed, inQemu ? PI_UPDATE : {})
+        if (steps !== undefined && phased.takes(id))
+          throw new Error(`${id} is on the contract of 2021, whose updates have one step: tell it with --swu`)
+        if (phased.takes(id)) {
+          const { file, version } = await bundleFor(id, inQemu, swu, wanted.version)
+          const urls = inQemu ? (update: ImportedUpdate) => urlsForGuest(running, update) : undefined
+          return { workflowId: await phased.deploy(id, file, version, urls), device: id, version }
+        }
+        const { version, update } = await imported(id, inQemu, wanted)
         const options = inQemu ? { fileUrls: urlsForGuest(running, update) } : {}
-        return { workflowId: running.deploy(id, update, options), device: id, version: claimed }
+        return { workflowId: running.deploy(id, update, options), device: id, version }
+      },
+      /** Nothing is deployed. */
+      offline: async (wanted: Record<string, string | undefined>) => {
+        const { id = DEVICE, out = '' } = wanted
+        await known(running, id)
+        if (phased.takes(id)) throw new Error(`${id} is on the contract of 2021, which has no signed deployments`)
+        const { version, update } = await imported(id, await exists(join(place.cards, id)), wanted)
+        return { ...(await running.writeOffline(update, out)), device: id, version }
       },
       /** Answers with the folder of the files. */
       card: async ({ id = GUEST }: Record<string, string | undefined>) => {
@@ -85,6 +126,7 @@ export async function serve(place: Place): Promise<never> {
       },
       /** Answers with what the twin shows once the deployment has come to an end. */
       result: async ({ id = DEVICE, workflowId }: Record<string, string | undefined>) => {
+        if (phased.takes(id)) return phased.result(id)
         const ended = (reported: Record<string, unknown>) => {
           const { agent } = (reported.deviceUpdate ?? {}) as { agent?: { state?: number; workflow?: { id?: string } } }
           return agent?.workflow?.id === workflowId && agent?.state !== 6 ? agent : undefined
@@ -92,29 +134,91 @@ export async function serve(place: Place): Promise<never> {
         await hub.waitForReported(id, reported => ended(reported) !== undefined, { timeoutMs: 3600_000 })
         return ended(hub.getTwin(id).properties.reported)
       },
-      cancel: ({ id = DEVICE }: Record<string, string | undefined>) => {
-        known(running, id)
+      /** Answers with what was cancelled. */
+      cancel: async ({ id = DEVICE }: Record<string, string | undefined>) => {
+        await known(running, id)
+        if (phased.takes(id)) return { device: id, workflowId: phased.cancel(id) }
+        const workflowId = await deployed(running, id)
         running.cancel(id)
+        return { device: id, workflowId }
       },
-      retry: ({ id = DEVICE }: Record<string, string | undefined>) => {
-        known(running, id)
+      /** Answers with what was sent again. */
+      retry: async ({ id = DEVICE }: Record<string, string | undefined>) => {
+        if (phased.takes(id)) throw new Error('the contract of 2021 has no retry: cancel, then deploy again')
+        const workflowId = await deployed(running, id)
         running.retry(id, new Date().toISOString())
+        return { device: id, workflowId }
       },
       bundle: async ({ version = '', file = '', mib = '8', unhealthy }: Record<string, string | undefined>) => {
         const tree = { version, ...(unhealthy && { healthChecks: { '50-never': FAILING_CHECK } }) }
         await buildBundle(file, { tree, imageBytes: Number(mib) * MIB }, running.signer)
       },
+      /** Answers with whether that changed anything. */
       power: async ({ how }: Record<string, string | undefined>) => {
+        const changed = (how === 'on') === (device === undefined)
         if (how === 'cut') await device?.powerCut()
         else if (how === 'off') await device?.powerOff()
         else if (!device) await switchOn()
+        return { device: DEVICE, changed }
       },
     }
   }
-}
 
-function known(bench: Bench, id: string): void {
-  if (!bench.hub.hasDevice(id)) throw new Error(`no device ${id} is registered; there are ${DEVICE} and ${OWN_DEVICE}`)
+  /** Default: the prepared bundle. */
+  async function bundleFor(id: string, inQemu: boolean, swu: string | undefined, version: string | undefined) {
+    if (inQemu && !swu) throw new Error(`tell it with --swu: the ready bundle is not for ${id}`)
+    const file = swu ?? bundle.file
+    return { file, version: version ?? (await versionOf(file)) }
+  }
+
+  /** The update of a bundle or a list of steps. */
+  async function imported(id: string, inQemu: boolean, wanted: Record<string, string | undefined>) {
+    const more = inQemu ? PI_UPDATE : {}
+    if (wanted.steps !== undefined) return importWanted(bench!, JSON.parse(wanted.steps), wanted.version, more)
+    const { file, version } = await bundleFor(id, inQemu, wanted.swu, wanted.version)
+    return { version, update: await bench!.importBundle(file, version, more) }
+  }
+
+  /** What a button of the page does. Returns a sentence. */
+  async function press(bench: Bench, orders: ReturnType<typeof commands>, button: Button, id: string): Promise<string> {
+    switch (button) {
+      case 'deploy': {
+        const { file, version } = await readyBundle(bench)
+        const { workflowId } = await orders.deploy({ id, swu: file, version })
+        return `deployed ${version}, workflow ${workflowId}`
+      }
+      case 'cancel':
+        return `cancelled, workflow ${(await orders.cancel({ id })).workflowId}`
+      case 'cut':
+        await orders.power({ how: 'cut' })
+        return 'it has no power'
+      case 'on':
+        await orders.power({ how: 'on' })
+        return 'it is on and connected'
+    }
+  }
+
+  function cardIds(): Promise<string[]> {
+    return readdir(place.cards).then(
+      names => names.sort(),
+      () => [],
+    )
+  }
+
+  /** The workflow id. */
+  async function deployed(bench: Bench, id: string): Promise<string> {
+    await known(bench, id)
+    const { workflow } = currentService(bench.hub.getTwin(id).properties.desired)
+    const { action, id: workflowId } = (workflow ?? {}) as { action?: number; id?: string }
+    if (action !== PROCESS_DEPLOYMENT || !workflowId) throw new Error(`nothing is deployed to ${id}`)
+    return workflowId
+  }
+
+  async function known(bench: Bench, id: string): Promise<void> {
+    if (bench.hub.hasDevice(id)) return
+    const ids = [DEVICE, ...(await cardIds()), OWN_DEVICE]
+    throw new Error(`no device ${id} is registered; there are ${ids.join(', ')}`)
+  }
 }
 
 /** Addresses in a twin stay good over a restart: the content server gets the port of last time, where it is still free. */

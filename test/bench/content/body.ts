@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fault } from './faults.ts'
 import type { ByteRange } from './ranges.ts'
 
-/** The connection is to be dropped here. */
+/** Drop the connection here. */
 export class Cut extends Error {}
 
 const CHUNK_BYTES = 64 << 10

@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net'
 import { join, normalize } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { body } from './body.ts'
+import { body, Cut } from './body.ts'
 import { type Fault, type Faults, takeFault } from './faults.ts'
 import { type ByteRange, requestedRange } from './ranges.ts'
 
@@ -21,7 +21,7 @@ export interface ContentServerOptions {
   readonly dir: string
   /** PEM texts. Without them the server speaks plain HTTP, as the real service does by default. */
   readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer }
-  /** A free one unless told. */
+  /** Default: a free port. */
   readonly port?: number
   /** The name in the addresses; it is what the certificate must be for. */
   readonly host?: string
@@ -32,6 +32,8 @@ export interface FileStats {
   requests: number
   /** Body bytes handed to the connection. */
   bytesSent: number
+  /** Connections that a `cutAfter` has dropped. */
+  cuts: number
 }
 
 /** The place where payload files of deployments lie. */
@@ -41,7 +43,7 @@ export interface ContentServer {
   readonly port: number
   /** By path below the folder; files never asked for are missing. */
   readonly stats: Record<string, FileStats>
-  /** Filled in by who wants something to go wrong. */
+  /** Filled in by tests. */
   readonly faults: Faults
   close(): Promise<void>
 }
@@ -77,7 +79,7 @@ async function answer(
   const file = path === undefined ? undefined : await stat(join(dir, path)).catch(() => undefined)
   if (request.method !== 'GET' && request.method !== 'HEAD') return end(response, 405, { Allow: 'GET, HEAD' })
   if (path === undefined || !file?.isFile()) return end(response, 404)
-  stats[path] ??= { requests: 0, bytesSent: 0 }
+  stats[path] ??= { requests: 0, bytesSent: 0, cuts: 0 }
   const counted = stats[path]
   counted.requests += 1
   const fault = takeFault(faults, path)
@@ -138,9 +140,14 @@ function shifted(range: ByteRange, { wrongRange }: Fault): ByteRange {
 }
 
 async function* countedBytes(chunks: AsyncIterable<Buffer>, counted: FileStats) {
-  for await (const chunk of chunks) {
-    yield chunk
-    counted.bytesSent += chunk.length
+  try {
+    for await (const chunk of chunks) {
+      yield chunk
+      counted.bytesSent += chunk.length
+    }
+  } catch (error) {
+    if (error instanceof Cut) counted.cuts += 1
+    throw error
   }
 }
 

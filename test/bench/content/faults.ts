@@ -1,6 +1,6 @@
 /** What goes wrong with a file; several may hold at once. Offsets count bytes of the file, not of the answer. */
 export interface Fault {
-  /** Ends after so many requests; absent: stays. */
+  /** Number of requests until the fault ends; absent: it stays. */
   times?: number
   /** Answers with this status and no content, such as 503. */
   status?: number

@@ -5,7 +5,7 @@ export interface ByteRange {
 }
 
 /**
- * The one range that a request asks for (RFC 9110, chapter 14). `whole` when there is none, or a form that a server may
+ * The one range that a request asks for (RFC 9110, section 14). `whole` when there is none, or a form that a server may
  * ignore, such as several ranges; `unsatisfiable` when it lies beyond the file.
  */
 export function requestedRange(header: string | undefined, size: number): ByteRange | 'whole' | 'unsatisfiable' {

@@ -1,11 +1,20 @@
-import { systemClock } from '../../../src/adapters/clock.ts'
-import { IotHub } from '../../../src/adapters/iot-hub.ts'
-import { Agent, type AgentOptions } from '../../../src/agent.ts'
-import type { Attempt } from '../../../src/domain/deployment.ts'
+import { ConnectionStringIdentity } from '../../../src/adapters/identity/connection-string.ts'
+import { IotHub } from '../../../src/adapters/iot-hub/iot-hub.ts'
+import { noSteps } from '../../../src/adapters/steps/no-steps.ts'
+import { systemClock } from '../../../src/adapters/system/clock.ts'
+import type { Attempt } from '../../../src/domain/attempt.ts'
 import { other, type SlotName } from '../../../src/domain/slot.ts'
-import type { ContentPart, Ports } from '../../../src/ports.ts'
+import { NO_GATES } from '../../../src/gates/gates.ts'
+import type { ContentPart } from '../../../src/ports/content.ts'
+import { noLeftovers } from '../../../src/ports/leftovers.ts'
+import type { Ports } from '../../../src/ports/ports.ts'
+import { deviceUpdateContract } from '../../../src/sources/device-update/contract.ts'
+import { firmwareReporter } from '../../../src/sources/firmware-update/report.ts'
 import type { RootKey } from '../../../src/trust/root-keys.ts'
-import { MODEL_ID } from '../../../src/workflow/report.ts'
+import { Agent } from '../../../src/workflow/agent.ts'
+import type { AgentOptions } from '../../../src/workflow/options.ts'
+import { calm } from '../../gates/calm.ts'
+import { noWorkFolder } from '../../workflow/no-work.ts'
 
 export interface ControlPlaneOptions {
   readonly connectionString: string
@@ -72,34 +81,53 @@ export class ControlPlane {
       Object.assign(this.#boot, { primary: this.#boot.booted, trial: 'none' })
     }
     return {
+      conditions: calm,
+      flight: { expect: async () => {}, note: async () => {}, read: async () => undefined },
       boot: {
         read: async () => ({ ...this.#boot, tries: 3 }),
-        tryNext: async slot => void Object.assign(this.#boot, { primary: slot, trial: 'pending' }),
-        keepBooted,
+        arm: async slot => void Object.assign(this.#boot, { primary: slot, trial: 'pending' }),
+        start: async () => [],
+        commit: keepBooted,
         fallBack: async () => void Object.assign(this.#boot, { primary: other(this.#boot.booted), trial: 'failed' }),
       },
       hub: new IotHub({
-        ...{ connectionString, modelId: MODEL_ID, productInfo: 'control-plane', ca: hubCa },
-        ...{ keepAliveSeconds: 60, tokenSeconds: 86_400, answerTimeout: 30_000 },
+        ...{
+          identity: new ConnectionStringIdentity(() => connectionString),
+          modelId: deviceUpdateContract.modelId,
+          productInfo: 'control-plane',
+          ca: hubCa,
+        },
+        ...{
+          protocol: 'mqtt',
+          proxies: { httpProxy: undefined, httpsProxy: undefined, noProxy: [] },
+          keepAliveSeconds: 60,
+          tokenSeconds: 86_400,
+          answerTimeout: 30_000,
+        },
         time: { behind: () => 0, seen: async () => {}, explain: text => text },
       }),
       content: { get: async (url, range) => this.#part(url, range) },
       installer: { install: (bundle, into) => this.#install(bundle, into) },
+      leftovers: noLeftovers,
       journal: {
-        read: async () => this.#attempt,
+        read: async () => (this.#attempt ? { is: 'attempt', attempt: this.#attempt } : { is: 'none' }),
         write: async attempt => {
           this.#attempt = structuredClone(attempt)
         },
       },
+      workNotes: { read: async () => ({ boot: '', begun: {} }), write: async () => {} },
       keyStore: { read: async () => undefined, write: async () => {} },
+      steps: noSteps,
+      workFolder: noWorkFolder,
       host: {
+        bootId: async () => '1',
         version: async () => this.version,
         reboot: async () => reboot(),
         failedUnits: async () => [],
         findings: async () => [],
         information: async () => ({ manufacturer: 'contoso', model: 'control-plane', swVersion: this.version }),
       },
-      indicator: { show() {} },
+      events: { tell() {}, saw() {} },
       clock: systemClock,
       log,
     }
@@ -130,7 +158,9 @@ export class ControlPlane {
     const device = { manufacturer: 'contoso', model: 'control-plane' }
     const fetch = { rangeBytes: 65_536, timeout: 3600_000 }
     return {
+      gates: NO_GATES,
       twin: {
+        contract: deviceUpdateContract,
         device: { ...device, additional: {}, compatPropertyNames: 'manufacturer,model', agentVersion: '0.0.0' },
         trust: {
           anchors: { builtIn: [...this.#options.rootKeys], configured: [] },
@@ -143,13 +173,17 @@ export class ControlPlane {
       },
       fetch,
       downgrade: { allowDowngrade: true },
+      pulse: { limit: 600_000, allowed: {} },
       trial: { timeout: 600_000, retry: 1000 },
       rebootPatience: 300_000,
       methods: {
-        firmwareUpdate: { enabled: true, allowedHosts: ['*'], requireSha256: false },
+        firmwareUpdate: { enabled: true, allowedHosts: ['*', 'localhost'], requireSha256: false },
         reboot: { enabled: true },
       },
-      firmware: { stage: 0, progress: { percent: 10, every: 30_000 } },
+      reporters: {
+        deviceUpdate: deviceUpdateContract.reporter,
+        firmwareUpdate: firmwareReporter(0, { percent: 10, every: 30_000 }),
+      },
     }
   }
 }

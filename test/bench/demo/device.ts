@@ -1,3 +1,4 @@
+import type { AgentEvent } from '../../../src/view/event.ts'
 import type { ImportedUpdate, UpdateDescription } from '../authoring/manifest.ts'
 import type { Bench } from '../bench.ts'
 import type { BootEnv, SlotName } from '../workbench/boot-env.ts'
@@ -13,16 +14,18 @@ export interface DemoSystem {
 /** What a device is made from. */
 export interface DeviceMeans {
   readonly bench: Bench
-  /** Registered at the hub by who makes the device. */
+  /** The creator of the device has registered it at the hub. */
   readonly id: string
   /** What the device has at first, in slot a. */
   readonly system: DemoSystem
   /** Over the `piAdu` section of its configuration. */
-  readonly piAdu: Readonly<Record<string, object>>
+  readonly piAdu: Readonly<Record<string, object | string>>
+  /** Whether it takes steps that are not images. Only the workbench can. */
+  readonly steps: boolean
   /** For what takes room. */
   readonly dir: string
   readonly signal: AbortSignal
-  /** Says what is being made, where that takes long. */
+  /** Called with what is being built, if that takes long. */
   readonly note: (what: string) => void
 }
 
@@ -39,8 +42,8 @@ export interface Boot {
 /** What a device says of itself. `at`: milliseconds since the epoch. */
 export interface DeviceListener {
   onBoot(boot: Boot, at: number): void
-  /** One line of the agent's log. */
-  onAgent(record: Readonly<Record<string, unknown>>, at: number): void
+  /** The agent has told this. */
+  onEvent(event: AgentEvent, at: number): void
 }
 
 /**
@@ -54,7 +57,7 @@ export interface DemoDevice {
   readonly patienceMs: number
   /** How often the boot state may be read, in milliseconds: often enough to be seen, seldom enough not to be felt. */
   readonly lookMs: number
-  /** A signed bundle with the system; signed by the owner unless told. Returns its path. */
+  /** Builds a bundle with the system and returns its path. Default signer: the owner. */
   buildBundle(system: DemoSystem, by?: BundleSigner): Promise<string>
   /** Where the device finds the files of an update, by their ids. */
   fileUrls(update: ImportedUpdate): Readonly<Record<string, string>>
@@ -65,7 +68,7 @@ export interface DemoDevice {
   /** Tells all that it says of itself, until `signal` aborts. */
   follow(listener: DeviceListener, signal: AbortSignal): Promise<void>
   readBootState(): Promise<BootEnv | undefined>
-  /** `/etc/adu-version` of what lies in the slot; undefined where there is no readable system. */
+  /** `/etc/adu-version` in the slot; undefined without a readable system. */
   readVersion(slot: SlotName): Promise<string | undefined>
   /** The slot that was started, and `/etc/adu-version` of the system that runs. The device is on. */
   running(): Promise<{ readonly slot: SlotName | undefined; readonly version: string }>

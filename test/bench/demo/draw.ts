@@ -1,7 +1,8 @@
 import { styleText } from 'node:util'
+import { onOneLine } from '../../../src/domain/terminal.ts'
+import { DARK, litAt, PATTERNS } from '../../../src/lights/patterns.ts'
 import type { SlotName } from '../workbench/boot-env.ts'
-import { light } from './light.ts'
-import type { Phase, Scene } from './scene.ts'
+import { mib, type Phase, positionOf, type Scene } from './scene.ts'
 
 export type Style = Parameters<typeof styleText>[0]
 export type Paint = (style: Style, text: string) => string
@@ -25,7 +26,7 @@ const SPINNER = [...'⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏']
 /** The scene as lines of text, none wider than the terminal; as many of them from the first moment to the last. */
 export function draw(scene: Scene, canvas: Canvas): string {
   const width = Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, canvas.columns - 1)) - INDENT.length
-  // Air between the parts, where there is room for it.
+  // Blank lines between the parts, if there is room.
   const air = canvas.rows >= scene.phases.length + 18 ? [''] : []
   const lines = [
     title(scene, canvas, width),
@@ -65,11 +66,12 @@ function phaseLine(phase: Phase, { paint, now }: Canvas, width: number): string 
 function progress({ transfer, power }: Scene, { paint, now }: Canvas, width: number): string {
   if (!transfer) return ''
   const { size, fetched, begun, ended } = transfer
-  const part = Math.min(1, fetched / size)
+  const position = positionOf(transfer)
+  const part = position / size
   const rate = fetched / Math.max(0.1, ((ended ?? now) - begun) / 1000)
-  const remaining = Math.ceil((size - fetched) / Math.max(1, rate))
+  const remaining = Math.ceil((size - position) / Math.max(1, rate))
   const left = part < 1 && !ended && power && now - begun > 1500 && remaining < 1000 ? `  ${remaining} s left` : ''
-  const figures = `${String(Math.floor(part * 100)).padStart(4)} %  ${mb(fetched).padStart(5)} of ${mb(size)} MB  ${mb(rate).padStart(5)} MB/s`
+  const figures = `${String(Math.floor(part * 100)).padStart(4)} %  ${mib(position).padStart(5)} of ${mib(size)} MiB  ${mib(rate).padStart(5)} MiB/s`
   const room = Math.max(0, width - figures.length - 12)
   const full = part * room
   const bar = '█'.repeat(Math.floor(full)) + (full % 1 >= 0.5 ? '▌' : '')
@@ -101,7 +103,7 @@ const isWriting = ({ transfer, power }: Scene, slot: SlotName): boolean =>
 
 function contentOf(scene: Scene, slot: SlotName): string {
   const { transfer, versions } = scene
-  if (transfer?.into === slot && transfer.fetched < transfer.size)
+  if (transfer?.into === slot && positionOf(transfer) < transfer.size)
     return transfer.ended ? 'half a system' : 'half a system …'
   const version = versions[slot]
   return version === undefined ? 'empty' : `system ${version}`
@@ -120,10 +122,10 @@ function stateOf(scene: Scene, slot: SlotName): string {
 }
 
 function lights(scene: Scene, { paint, now }: Canvas): string {
-  const lit = scene.power && scene.mood ? light(scene.mood.name, now - scene.mood.since) : { green: false, red: false }
+  const lit = scene.power && scene.mood ? litAt(PATTERNS[scene.mood.name], now - scene.mood.since) : DARK
   const dot = (on: boolean, style: Style) => (on ? paint(style, '●') : paint('dim', '○'))
   const said = scene.power ? (scene.mood?.name ?? '') : 'no power'
-  return `${label('LEDs', paint)}${dot(lit.green, 'greenBright')} green  ${dot(lit.red, 'redBright')} red    ${paint('dim', said)}`
+  return `${label('LEDs', paint)}${dot(lit.status, 'greenBright')} green  ${dot(lit.fault, 'redBright')} red    ${paint('dim', said)}`
 }
 
 const STATES: Readonly<Record<number, string>> = { 0: 'idle', 6: 'in progress', 255: 'failed' }
@@ -147,13 +149,14 @@ const label = (text: string, paint: Paint) => paint('dim', text.padEnd(LABEL_WID
 
 /** Exactly `width` columns: cut, or filled with spaces. */
 export function fit(text: string, width: number): string {
-  const characters = [...text]
-  return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text.padEnd(width)
+  const characters = [...onOneLine(text)]
+  const line = characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : characters.join('')
+  return line.padEnd(width)
 }
 
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
-  for (const word of text.split(' ')) {
+  for (const word of onOneLine(text).split(' ')) {
     const last = lines.at(-1)
     if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
     else lines.push(word.slice(0, width))
@@ -162,4 +165,3 @@ export function wrap(text: string, width: number): string[] {
 }
 
 export const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`
-const mb = (bytes: number): string => (bytes / 1e6).toFixed(1)

@@ -21,12 +21,3 @@ export async function followLines(path: string, onLine: (line: string) => void, 
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined)
   }
 }
-
-/** The JSON object in a line, whatever stands around it; undefined where there is none. */
-export function jsonIn(line: string): Record<string, unknown> | undefined {
-  try {
-    return JSON.parse(line.slice(line.indexOf('{'), line.lastIndexOf('}') + 1))
-  } catch {
-    return undefined
-  }
-}

@@ -1,16 +1,14 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readLayout } from '../../../image/build/disk.ts'
+import { readLayout } from '../../../image/builder/disk.ts'
+import { eventIn } from '../event-lines.ts'
 import { CHOICE } from '../qemu/choice.ts'
 import { Guest, PI_UPDATE, urlsForGuest } from '../qemu/guest.ts'
 import { buildSystem, bundleOf } from '../qemu/system.ts'
 import { decodeBootEnv, type SlotName } from '../workbench/boot-env.ts'
 import { readFromImage } from '../workbench/image.ts'
 import type { DemoDevice, DeviceMeans } from './device.ts'
-import { followLines, jsonIn } from './follow.ts'
-
-/** The agent's lines among all that comes over the serial line, each with what systemd and journald put around it. */
-const AGENT = /pi-adu\[\d+\]: /
+import { followLines } from './follow.ts'
 
 /** The image that is flashed, on a card, in an emulated board. */
 export async function imageDevice({ bench, id, system, piAdu, dir, signal, note }: DeviceMeans): Promise<DemoDevice> {
@@ -45,17 +43,17 @@ export async function imageDevice({ bench, id, system, piAdu, dir, signal, note 
       await guest.powerOn()
     },
     powerCut: () => guest.powerCut(),
-    follow({ onBoot, onAgent }, over) {
+    follow({ onBoot, onEvent }, over) {
       const onLine = (line: string): void => {
         // By this machine's clock: the board's may be another.
         const at = Date.now()
-        const [, slot, reason, , tries] = CHOICE.exec(line) ?? []
+        const [, slot, reason, , tries] = CHOICE.exec(`${line}\n`) ?? []
         if (slot && reason) {
-          onBoot({ slot: slot as SlotName, reason, tries: Number(tries), cause }, at)
+          onBoot({ slot: slot as SlotName, reason, tries: Number(tries ?? 0), cause }, at)
           cause = 'restart'
         }
-        const record = AGENT.test(line) && jsonIn(line)
-        if (record) onAgent(record, at)
+        const event = eventIn(line)
+        if (event) onEvent(event, at)
       }
       return followLines(guest.serialLog, onLine, over)
     },

@@ -11,7 +11,7 @@ interface Run {
   readonly bold: boolean
 }
 
-/** An SVG of what a terminal would show of `text`: a picture for those who have not started the demo yet. */
+/** An SVG of `text` as a terminal shows it, for the README. */
 export function svgOf(text: string, title: string): string {
   const lines = text.trimEnd().split('\n').map(runs)
   const columns = Math.max(...lines.map(line => Math.max(0, ...line.map(run => run.at + run.text.length))))
@@ -22,7 +22,7 @@ export function svgOf(text: string, title: string): string {
       const x = (PAD + run.at * CELL.width).toFixed(1)
       const y = PAD + row * CELL.height + 13
       const weight = run.bold ? ' font-weight="bold"' : ''
-      // The length is told, since no font can be relied on for every character.
+      // The length is explicit, because fonts differ in the width of some characters.
       const length = (run.text.length * CELL.width).toFixed(1)
       return `<text x="${x}" y="${y}" fill="${run.colour}"${weight} textLength="${length}" lengthAdjust="spacingAndGlyphs">${escaped(run.text)}</text>`
     }),
@@ -47,7 +47,7 @@ function runs(line: string): Run[] {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what we look for
     const code = /^\u001b\[(\d+)m$/.exec(part)?.[1]
     if (code !== undefined) style = styled(style, Number(code))
-    // Spaces are places, not characters: who draws an SVG is free with them.
+    // Spaces become positions, because SVG renderers may collapse them.
     for (const text of code === undefined ? part.split(/( {2,}|^ | $)/) : []) {
       if (text.trim() !== '') found.push({ text, at, ...style })
       at += text.length

@@ -1,14 +1,12 @@
+import type { Mood } from '../../../src/view/event.ts'
 import type { SlotName } from '../workbench/boot-env.ts'
 
-/** What the light of the device shows; as the agent's log says it. */
-export type Mood = 'connecting' | 'idle' | 'installing' | 'restarting' | 'trial' | 'failed'
-
-export type PhaseKey = 'prepare' | 'start' | 'order' | 'install' | 'restart' | 'trial' | 'fallBack' | 'cut' | 'report'
+export type PhaseKey = keyof typeof TITLES
 
 /** A part of the story. Times in milliseconds since the epoch. */
 export interface Phase {
   readonly key: PhaseKey
-  readonly title: string
+  title: string
   state: 'to come' | 'now' | 'done' | 'failed'
   begun: number
   ended: number
@@ -20,9 +18,17 @@ export interface Transfer {
   /** Of the bundle, in bytes. */
   readonly size: number
   readonly begun: number
+  /** From the network, in this attempt. */
   fetched: number
+  /** Bytes that an earlier attempt had left in the slot. */
+  resumed: number
   ended?: number
 }
+
+/** Bytes of the bundle that have been dealt with. */
+export const positionOf = ({ size, fetched, resumed }: Transfer): number => Math.min(size, fetched + resumed)
+
+export const mib = (bytes: number): string => (bytes / (1 << 20)).toFixed(1)
 
 export interface TwinView {
   connected: boolean
@@ -34,24 +40,26 @@ export interface TwinView {
   installed: string
 }
 
-const TITLES: Readonly<Record<PhaseKey, string>> = {
+const TITLES = {
   prepare: 'a fresh device, two signed systems',
   start: 'power on: boot, connect to the hub',
   order: 'order: check signature and manifest',
+  before: 'step 1: a script, in the old system',
   install: 'download, check, write into slot b',
   restart: 'restart into slot b',
   trial: 'trial: health checks, then commit',
+  after: 'step 3: a script, in the new system',
   fallBack: 'fall back: restart into slot a',
   cut: 'power cut, and back on',
   report: 'report to the hub',
-}
+} as const
 
 const phaseOf = (key: PhaseKey): Phase => ({ key, title: TITLES[key], state: 'to come', begun: 0, ended: 0, note: '' })
 
-/** All that a spectator sees; changed by what really happens, read by who draws it. */
+/** Everything a spectator sees. Real events change it; the drawing code reads it. */
 export class Scene {
   readonly title: string
-  /** Told what happens, one line each, for those who have no terminal. */
+  /** Called with one line per event, for output without a terminal. */
   readonly #tell: (at: number, subject: string, text: string) => void
   readonly begun = Date.now()
   act = ''
@@ -86,6 +94,12 @@ export class Scene {
   /** What should come next, after all that is planned already. */
   expect(keys: readonly PhaseKey[]): void {
     this.phases.push(...keys.map(key => phaseOf(key)))
+  }
+
+  /** Of a phase that is to come. */
+  rename(key: PhaseKey, title: string): void {
+    const phase = this.phases.find(each => each.key === key && each.state === 'to come')
+    if (phase) phase.title = title
   }
 
   /** A new act with a story of its own. */

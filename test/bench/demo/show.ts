@@ -1,10 +1,11 @@
 import { createLogUpdate } from 'log-update'
+import { onOneLine } from '../../../src/domain/terminal.ts'
 import { draw, painter } from './draw.ts'
 import type { Scene } from './scene.ts'
 
 const FRAME_MS = 80
 
-/** Shows the scene until it is told to stop; the last frame stays. */
+/** Shows the scene until stopped; the last frame stays. */
 export interface Show {
   readonly tell: (at: number, subject: string, text: string) => void
   begin(scene: Scene): void
@@ -13,7 +14,7 @@ export interface Show {
 
 /** One line per event, without any control code. */
 export const plainShow = (out: NodeJS.WritableStream): Show => ({
-  tell: (at, subject, text) => out.write(`${at.toFixed(1).padStart(6)} s  ${subject.padEnd(8)}${text}\n`),
+  tell: (at, subject, text) => out.write(`${at.toFixed(1).padStart(6)} s  ${subject.padEnd(8)}${onOneLine(text)}\n`),
   begin: scene => out.write(`${scene.title}\n`),
   end: () => {},
 })

@@ -1,12 +1,16 @@
-import { join } from 'node:path'
+import { rename, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { AgentEvent, Mood } from '../../../src/view/event.ts'
+import { clientOf } from '../authoring/contract-2021.ts'
 import type { ImportedUpdate } from '../authoring/manifest.ts'
+import { imageStep, scriptStep } from '../authoring/steps.ts'
 import { type Bench, type DeployOptions, startBench } from '../bench.ts'
-import type { BootEnv } from '../workbench/boot-env.ts'
+import type { BootEnv, SlotName } from '../workbench/boot-env.ts'
 import { type BundleSigner, openBundleSigner } from '../workbench/bundle-key.ts'
 import type { DemoDevice, DemoSystem, DeviceMeans } from './device.ts'
-import type { Scene } from './scene.ts'
-import { type AgentReport, watch } from './watch.ts'
+import { positionOf, type Scene } from './scene.ts'
+import { type AgentReport, settle, watch } from './watch.ts'
 
 export interface StageOptions {
   readonly stateDir: string
@@ -18,11 +22,30 @@ export interface StageOptions {
   readonly healthSeconds: number
   /** The device trusts another root key than the hub's authors have: nothing it is sent can succeed. */
   readonly distrusting: boolean
+  /** Further settings of the device, by section of `piAdu`. */
+  readonly piAdu?: Readonly<Record<string, object | string>>
+  /** The device takes lists of steps. */
+  readonly steps?: boolean
   readonly signal: AbortSignal
 }
 
 export const ID = 'pi1'
 const OLD = '1.0.0'
+
+/** The update of the documentation of 2021. */
+export const EXAMPLE_2021 = { provider: 'DuTest', name: 'DuTestUser', version: '2020.611.534.16', criteria: '1.0' }
+
+const ORDERS: Readonly<Record<number, string>> = {
+  0: 'download',
+  1: 'install; the URLs are gone',
+  2: 'apply',
+  255: 'cancel',
+}
+
+/** For the light to show that nothing goes on any more. */
+const MOOD_MS = 3000
+const AT_REST: readonly (Mood | undefined)[] = ['online', 'updated', 'failed', 'fellBack']
+const isAtRest = ({ mood }: Scene): boolean => AT_REST.includes(mood?.name)
 
 /** The owner's own check of the new system: it takes a moment, as real ones do. */
 const CHECK = '#!/bin/sh\n# Is the application up?\nsleep 1\n'
@@ -32,7 +55,7 @@ export class Stage {
   readonly bench: Bench
   readonly #device: DemoDevice
   readonly #options: StageOptions
-  readonly #seen: string[] = []
+  readonly #seen: AgentEvent['event'][] = []
   readonly #reported = new Set<unknown>()
   readonly #endWatch: () => Promise<void>
   #on = false
@@ -41,9 +64,9 @@ export class Stage {
     this.bench = bench
     this.#device = device
     this.#options = options
-    this.#endWatch = watch(options.scene, bench, ID, device, (event, { workflowId }) => {
-      this.#seen.push(event)
-      if (event === 'reported') this.#reported.add(workflowId)
+    this.#endWatch = watch(options.scene, bench, ID, device, event => {
+      this.#seen.push(event.event)
+      if (event.event === 'reported') this.#reported.add(event.workflowId)
     })
   }
 
@@ -57,10 +80,12 @@ export class Stage {
       signal.throwIfAborted()
       const stranger = { rootKeys: [{ ...bench.authority.rootKeyJwks[0]!, kid: 'SOMEBODY.ELSE' }] }
       const device = await options.makeDevice({
+        steps: options.steps === true,
         ...{ bench, id: ID, signal, dir: stateDir, system: systemOf({ version: OLD }) },
         piAdu: {
           health: { timeoutSeconds: healthSeconds, retrySeconds: 1 },
           ...(options.distrusting && { trust: stranger }),
+          ...options.piAdu,
         },
         note: what => scene.note(what),
       })
@@ -85,7 +110,35 @@ export class Stage {
     return this.bench.importBundle(path, system.version, this.#device.update)
   }
 
-  /** Somebody who signs bundles as well as the owner does, and whom no device knows. */
+  /** A list: a script in the old system, a system, and a script in the new one. The scripts: what they do when they install. */
+  async authorList(version: string, before: string, after: string): Promise<ImportedUpdate> {
+    const image = await this.#device.buildBundle(systemOf({ version }))
+    const [first, last] = [join(dirname(image), 'before.sh'), join(dirname(image), 'after.sh')]
+    await writeFile(first, demoScript(before))
+    await writeFile(last, demoScript(after))
+    const steps = [
+      scriptStep(first, { installedCriteria: `before-${version}` }),
+      imageStep(image, version),
+      scriptStep(last, { installedCriteria: `after-${version}` }),
+    ]
+    return this.bench.importSteps(version, steps, this.#device.update)
+  }
+
+  /** The same, with the manifest of the documentation of 2021: only size and hash are those of our bundle. */
+  async author2021(): Promise<ImportedUpdate> {
+    const { criteria, ...names } = EXAMPLE_2021
+    const path = await this.#device.buildBundle(systemOf({ version: criteria }))
+    const image = join(dirname(path), 'image.swu')
+    await rename(path, image)
+    return this.bench.importBundle(image, names.version, {
+      ...names,
+      manifestVersion: '1',
+      steps: [{ handler: 'microsoft/swupdate:1', files: [image], handlerProperties: { installedCriteria: criteria } }],
+      createdDateTime: '2020-06-12T00:38:13.9350278Z',
+    })
+  }
+
+  /** A signer that no device trusts. */
   stranger(): Promise<BundleSigner> {
     return openBundleSigner(join(this.#options.stateDir, 'keys'), 'stranger')
   }
@@ -114,12 +167,73 @@ export class Stage {
   /** Returns the workflow id. */
   deploy(update: ImportedUpdate, options: DeployOptions = {}): string {
     const { scene, downloadSeconds } = this.#options
-    const [file] = update.files
+    const file = update.files.find(({ fileName }) => fileName.endsWith('.swu'))
     this.bench.content.faults['*'] = { bytesPerSecond: file!.sizeInBytes / downloadSeconds }
     scene.enter('order')
     const { version } = update.updateId
-    scene.tell('hub', `deploys ${file!.fileName} (system ${version}, ${file!.sizeInBytes} bytes) to ${ID}`)
+    const names = update.files.map(({ fileName }) => fileName).join(', ')
+    scene.tell('hub', `deploys ${names} (system ${version}, ${file!.sizeInBytes} bytes) to ${ID}`)
     return this.bench.deploy(ID, update, { fileUrls: this.#device.fileUrls(update), ...options })
+  }
+
+  /** Orders the update phase by phase, as the service of 2021. Returns how it ended, and the states that the twin showed. */
+  async orchestrate(update: ImportedUpdate): Promise<{ readonly end: string; readonly states: readonly number[] }> {
+    const { scene, downloadSeconds } = this.#options
+    const [file] = update.files
+    this.bench.content.faults['*'] = { bytesPerSecond: file!.sizeInBytes / downloadSeconds }
+    scene.enter('order')
+    const states: number[] = []
+    const off = this.bench.hub.onReported((_id, _patch, reported) => {
+      const { state } = clientOf(reported)
+      if (state !== undefined && state !== states.at(-1)) states.push(state)
+    })
+    const fileUrls = this.#device.fileUrls(update)
+    const running = this.bench.orchestrate(ID, update, { fileUrls }, action =>
+      scene.tell('hub', `orders action ${action}: ${ORDERS[action]}`),
+    )
+    try {
+      await this.until(() => running.cloud.end !== undefined, 'the end of the update')
+      await this.until(() => this.count('reported') > 0, 'the device to know that it was heard')
+      return { end: running.cloud.end ?? '', states }
+    } finally {
+      running.stop()
+      off()
+    }
+  }
+
+  /** Calls the method `firmwareUpdate` as an old tutorial does: with nothing but the URL. Returns the answer. */
+  async callFirmwareUpdate(update: ImportedUpdate): Promise<unknown> {
+    const { scene, downloadSeconds } = this.#options
+    const [file] = update.files
+    const uri = this.#device.fileUrls(update)[file!.fileId]
+    if (uri === undefined) throw new Error(`there is no URL for ${file!.fileName}`)
+    this.bench.content.faults['*'] = { bytesPerSecond: file!.sizeInBytes / downloadSeconds }
+    scene.enter('order')
+    scene.tell('hub', `calls firmwareUpdate { fwPackageUri: ${uri} } on ${ID}`)
+    const { status, payload } = await this.bench.hub.invokeMethod(ID, 'firmwareUpdate', { fwPackageUri: uri })
+    scene.tell('hub', `answer: ${status} ${JSON.stringify(payload)}`)
+    return payload
+  }
+
+  /** The stages that `iothubDM.firmwareUpdate` shows, in their order, until the update has ended. */
+  async firmwareStages(): Promise<readonly string[]> {
+    const stages: string[] = []
+    const off = this.bench.hub.onReported((_id, _patch, { iothubDM }) => {
+      const { status } = ((iothubDM as { firmwareUpdate?: { status?: string } })?.firmwareUpdate ?? {}) as {
+        status?: string
+      }
+      if (status === undefined || status === stages.at(-1)) return
+      stages.push(status)
+      this.#options.scene.tell('twin', `iothubDM.firmwareUpdate: ${status}`)
+    })
+    try {
+      const isOver = () => /Complete$|Failed$|rolledBack/.test((stages.at(-1) ?? '').replace('downloadComplete', ''))
+      await this.until(isOver, 'the end of the update in the twin')
+      await this.until(() => this.count('reported') > 0, 'the device to know that it was heard')
+    } finally {
+      off()
+    }
+    return stages
   }
 
   /** Waits until the twin says how the deployment ended, and the device knows that it does. */
@@ -133,14 +247,14 @@ export class Stage {
     return final()!
   }
 
-  /** Bytes of the bundle that the device has fetched by now, as a part of 1. */
+  /** Bytes of the bundle that the device has by now, as a part of 1. */
   get fetched(): number {
     const { transfer } = this.#options.scene
-    return transfer ? transfer.fetched / transfer.size : 0
+    return transfer ? positionOf(transfer) / transfer.size : 0
   }
 
-  /** How often the agent's log has said so. */
-  count(event: string): number {
+  /** How often the agent has told this. */
+  count(event: AgentEvent['event']): number {
     return this.#seen.filter(seen => seen === event).length
   }
 
@@ -155,6 +269,17 @@ export class Stage {
     return sleep(milliseconds, undefined, { signal: this.#options.signal })
   }
 
+  /** Ends the watching with a last picture of the current state, and returns that state. */
+  async last(): Promise<DeviceFacts> {
+    const { scene } = this.#options
+    // The light is the last thing that the agent changes.
+    for (let waited = 0; this.#on && !isAtRest(scene) && waited < MOOD_MS; waited += 40) await this.pause(40)
+    await this.#endWatch()
+    const facts = await this.facts()
+    settle(scene, facts, this.bench.hub.getTwin(ID).properties.reported)
+    return facts
+  }
+
   /** What the device really is, looked up from outside: nothing of it is the agent's word. */
   async facts(): Promise<DeviceFacts> {
     const { slot, version } = this.#on ? await this.#device.running() : { slot: undefined, version: '' }
@@ -163,6 +288,7 @@ export class Stage {
       booted: slot,
       version,
       onDisk: slot && (await this.#device.readVersion(slot)),
+      versions: { a: await this.#device.readVersion('a'), b: await this.#device.readVersion('b') },
       boot: await this.#device.readBootState(),
       fetched: Object.values(this.bench.content.stats).reduce((sum, { bytesSent }) => sum + bytesSent, 0),
       written: await this.#device.written(),
@@ -170,12 +296,30 @@ export class Stage {
   }
 }
 
+/** A script by the reference's contract that is never installed already. */
+const demoScript = (install: string): string => `#!/bin/sh
+while [ $# -gt 0 ]; do
+  case $1 in --action-*) action=\${1#--action-} ;; --result-file) result=$2 ;; esac
+  shift
+done
+say() { echo "{\\"resultCode\\":$1,\\"extendedResultCode\\":0,\\"resultDetails\\":\\"$2\\"}" > "$result"; }
+case $action in
+  is-installed) say 901 ;;
+  download) say 500 ;;
+  install) ${install}
+    say 600 ;;
+  apply) say 700 ;;
+  cancel) say 800 ;;
+esac
+`
+
 export interface DeviceFacts {
   readonly alive: boolean
   readonly booted: string | undefined
   /** `/etc/adu-version` of the system that was started, and of the slot it was started from. */
   readonly version: string
   readonly onDisk: string | undefined
+  readonly versions: Readonly<Record<SlotName, string | undefined>>
   readonly boot: BootEnv | undefined
   readonly fetched: number
   readonly written: { readonly where: string; readonly bytes: number }

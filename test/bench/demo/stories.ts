@@ -1,7 +1,9 @@
 import { EXTENDED_RESULT_CODE, ercText, swupdateExit } from '../../../src/domain/result-codes.ts'
+import { GUEST_VIEW } from '../hub/certs.ts'
+import { olderMethods } from '../workbench/device.ts'
 import { FAILING_CHECK } from '../workbench/root-tree.ts'
 import type { PhaseKey, Scene } from './scene.ts'
-import type { Stage } from './stage.ts'
+import { EXAMPLE_2021, type Stage } from './stage.ts'
 import {
   type Check,
   deviceIs,
@@ -18,6 +20,10 @@ export interface Story {
   readonly imageMiB: number
   readonly downloadSeconds: number
   readonly healthSeconds: number
+  /** Further settings of the device, by section of `piAdu`. */
+  readonly piAdu?: Readonly<Record<string, object | string>>
+  /** The device takes lists of steps: not in QEMU, where the image allows no scripts. */
+  readonly steps?: true
   readonly play: (stage: Stage, scene: Scene) => Promise<Check[]>
 }
 
@@ -151,7 +157,84 @@ const cancel: Story = {
   },
 }
 
-export const STORIES = { update, 'bad-image': badImage, tampered, 'power-cut': powerCut, cancel } as const
+const steps: Story = {
+  title: 'A list of steps: a script, a system, a script',
+  imageMiB: 40,
+  downloadSeconds: 7,
+  healthSeconds: 20,
+  steps: true,
+  async play(stage, scene) {
+    scene.expect(['order', 'before', 'install', 'restart', 'trial', 'after', 'report'])
+    const next = await stage.authorList('2.0.0', 'sleep 2', 'sleep 2')
+    await ready(stage, scene)
+    const report = await stage.ended(stage.deploy(next))
+    const results = Object.values(report.lastInstallResult?.stepResults ?? {}).map(({ resultCode }) => resultCode)
+    return [
+      ...(await deviceIs(stage, { version: '2.0.0', slot: 'b' })),
+      ...twinSaysApplied(report, '2.0.0'),
+      fact('the twin says it of each of the three steps', results.join() === '700,700,700', results.join(', ')),
+    ]
+  },
+}
+
+const STAGES = ['waiting', 'downloading', 'downloadComplete', 'applying', 'rebooting', 'applyComplete']
+
+const firmwareUpdate: Story = {
+  title: 'The older pattern: a direct method, and a twin that is polled',
+  imageMiB: 32,
+  downloadSeconds: 6,
+  healthSeconds: 20,
+  piAdu: olderMethods('localhost', GUEST_VIEW),
+  async play(stage, scene) {
+    scene.expect(WAY)
+    scene.rename('order', 'call of firmwareUpdate: check the payload')
+    const next = await stage.author({ version: '2.0.0' })
+    await ready(stage, scene)
+    const stages = stage.firmwareStages()
+    const answer = await stage.callFirmwareUpdate(next)
+    const seen = await stages
+    return [
+      fact('the call is answered with "FirmwareUpdate started"', answer === 'FirmwareUpdate started', String(answer)),
+      ...(await deviceIs(stage, { version: '2.0.0', slot: 'b' })),
+      fact(`the twin showed ${STAGES.join(', ')}`, seen.join() === STAGES.join(), seen.join(', ')),
+    ]
+  },
+}
+
+const contract: Story = {
+  title: 'The contract of 2021: each phase is ordered by itself',
+  imageMiB: 32,
+  downloadSeconds: 6,
+  healthSeconds: 20,
+  piAdu: { contract: '2021' },
+  async play(stage, scene) {
+    scene.expect(WAY)
+    scene.rename('order', 'order 0: check signature and manifest')
+    const next = await stage.author2021()
+    await ready(stage, scene)
+    const { end, states } = await stage.orchestrate(next)
+    const { criteria, version } = EXAMPLE_2021
+    return [
+      ...(await deviceIs(stage, { version: criteria, slot: 'b' })),
+      fact(
+        `the twin showed the states 0, 2, 4, 0, and then installed ${version}`,
+        states.join() === '0,2,4,0' && end === 'applied',
+        `${states}, ${end}`,
+      ),
+    ]
+  },
+}
+
+export const STORIES = {
+  update,
+  'bad-image': badImage,
+  tampered,
+  'power-cut': powerCut,
+  cancel,
+  steps,
+  'firmware-update': firmwareUpdate,
+  contract,
+} as const
 export type StoryName = keyof typeof STORIES
 
 /** The curtain: the device boots, and a person has a moment to look at it. */

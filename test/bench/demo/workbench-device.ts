@@ -1,18 +1,29 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { followAgents } from '../../../src/control/follow.ts'
+import type { Line } from '../../../src/control/protocol.ts'
 import { fileUrls } from '../authoring/manifest.ts'
+import { jsonIn } from '../event-lines.ts'
 import { readBootEnv } from '../workbench/boot-env.ts'
 import { type PoweredDevice, startDevice } from '../workbench/control.ts'
 import { type BootRecord, deviceFolder, deviceStatus, slotVersion } from '../workbench/device-folder.ts'
 import type { RootTree } from '../workbench/root-tree.ts'
 import type { DemoDevice, DemoSystem, DeviceMeans } from './device.ts'
-import { followLines, jsonIn } from './follow.ts'
+import { followLines } from './follow.ts'
+
+/** Between two attempts to reach an agent that is not there yet. */
+const AGAIN_MS = 20
 
 /** A device of the workbench, whose systems are `imageBytes` large. */
 export async function workbenchDevice(means: DeviceMeans, imageBytes: number): Promise<DemoDevice> {
-  const { bench, id, piAdu } = means
+  const { bench, id, piAdu, steps } = means
   const treeOf = (system: DemoSystem): RootTree => ({ ...system, payloadBytes: Math.floor(imageBytes * 0.8) })
-  const dir = await bench.addDevice(id, { a: treeOf(means.system), slotBytes: imageBytes, piAdu })
+  const dir = await bench.addDevice(id, {
+    a: treeOf(means.system),
+    slotBytes: imageBytes,
+    piAdu,
+    ...(steps && { steps: {} }),
+  })
   const folder = deviceFolder(dir)
   let on: PoweredDevice | undefined
   return {
@@ -28,19 +39,18 @@ export async function workbenchDevice(means: DeviceMeans, imageBytes: number): P
       await on?.powerCut()
       on = undefined
     },
-    async follow({ onBoot, onAgent }, signal) {
-      const timed = (tell: (record: Record<string, unknown>, at: number) => void) => (line: string) => {
-        // Other programs of the device write into the same log, and a power cut may tear a line.
-        const record = jsonIn(line)
-        if (record) tell(record, Date.parse(String(record.time)))
+    async follow({ onBoot, onEvent }, signal) {
+      const onLine = (line: Line): void => {
+        if ('event' in line) onEvent(line, Date.parse(line.time))
+      }
+      const onBootLine = (text: string): void => {
+        // A power cut may tear a line.
+        const record = jsonIn(text)
+        if (record) onBoot(record as unknown as BootRecord, Date.parse(String(record.time)))
       }
       await Promise.all([
-        followLines(folder.agentLog, timed(onAgent), signal),
-        followLines(
-          folder.bootLog,
-          timed((record, at) => onBoot(record as unknown as BootRecord, at)),
-          signal,
-        ),
+        followAgents(folder.controlSocket, { onLine, again: AGAIN_MS }, signal),
+        followLines(folder.bootLog, onBootLine, signal),
       ])
     },
     readBootState: () => readBootEnv(folder.bootEnv),

@@ -1,4 +1,5 @@
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { X509Certificate } from 'node:crypto'
+import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 
@@ -13,6 +14,12 @@ export interface Certificates {
 /** The name in connection strings, as in the cloud; the preload leads it to the local ports. */
 export const BENCH_HOST = 'bench.azure-devices.net'
 export const CONTENT_HOST = 'content.bench.local'
+
+/** The names of the provisioning service: of all instances, and of this one. */
+export const PROVISIONING_HOSTS = [
+  'global.azure-devices-provisioning.net',
+  'bench.azure-devices-provisioning.net',
+] as const
 
 /** This machine's loopback, as a guest of QEMU's user network sees it. */
 export const GUEST_VIEW = '10.0.2.2'
@@ -47,7 +54,7 @@ subjectKeyIdentifier = hash
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost, DNS:${BENCH_HOST}, DNS:${CONTENT_HOST}, IP:127.0.0.1, IP:::1, IP:${GUEST_VIEW}
+subjectAltName = DNS:localhost, DNS:${BENCH_HOST}, DNS:${CONTENT_HOST}, ${PROVISIONING_HOSTS.map(name => `DNS:${name}`).join(', ')}, IP:127.0.0.1, IP:::1, IP:${GUEST_VIEW}
 `
 
 /**
@@ -56,17 +63,21 @@ subjectAltName = DNS:localhost, DNS:${BENCH_HOST}, DNS:${CONTENT_HOST}, IP:127.0
  */
 export async function ensureCertificates(dir: string): Promise<Certificates> {
   const stored = await load(dir)
-  if (stored) return stored
+  if (stored && namesAll(stored.cert)) return stored
   const work = `${dir}.new-${process.pid}`
   await rm(work, { recursive: true, force: true })
   await mkdir(work, { recursive: true, mode: 0o700 })
-  await generate(work)
+  // A folder of an earlier version: devices trust its CA already, so only the server's certificate is new.
+  if (stored) await Promise.all(['ca.key', 'ca.pem'].map(name => copyFile(join(dir, name), join(work, name))))
+  await generate(work, stored ? ['server'] : ['ca', 'server'])
   await rm(dir, { recursive: true, force: true })
   await rename(work, dir)
   const made = await load(dir)
   if (!made) throw new Error(`no certificates in ${dir} after making them`)
   return made
 }
+
+const namesAll = (cert: string) => PROVISIONING_HOSTS.every(name => new X509Certificate(cert).checkHost(name))
 
 async function load(dir: string): Promise<Certificates | undefined> {
   const caFile = join(dir, 'ca.pem')
@@ -81,18 +92,18 @@ async function load(dir: string): Promise<Certificates | undefined> {
   }
 }
 
-async function generate(cwd: string): Promise<void> {
+async function generate(cwd: string, names: readonly string[]): Promise<void> {
   const openssl = (line: string) => execa('openssl', line.split(' '), { cwd })
   const sign = (request: string) =>
     openssl(`ca -config bench.cnf -batch -notext -startdate ${START} -enddate ${END} ${request}`)
 
   await writeFile(join(cwd, 'bench.cnf'), CONFIG)
   await writeFile(join(cwd, 'index.txt'), '')
-  for (const name of ['ca', 'server']) {
+  for (const name of names) {
     await openssl(`genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ${name}.key`)
     await chmod(join(cwd, `${name}.key`), 0o600)
     await openssl(`req -new -config bench.cnf -subj /CN=bench-${name} -key ${name}.key -out ${name}.csr`)
   }
-  await sign('-selfsign -keyfile ca.key -extensions v3_ca -in ca.csr -out ca.pem')
+  if (names.includes('ca')) await sign('-selfsign -keyfile ca.key -extensions v3_ca -in ca.csr -out ca.pem')
   await sign('-cert ca.pem -keyfile ca.key -extensions v3_server -in server.csr -out server.pem')
 }

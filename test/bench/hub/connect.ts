@@ -1,5 +1,7 @@
 import type { X509Certificate } from 'node:crypto'
 import type { IConnectPacket } from 'mqtt-packet'
+import { type CertificateChain, commonName, hasThumbprint, isValidAt, stepsTo } from './client-certificate.ts'
+import { moduleId, resourcePath } from './ids.ts'
 import { decoded, expiryOf, isSignedBy, parseSas, resourceOf, withoutPort } from './sas.ts'
 import type { DeviceRecord } from './store.ts'
 
@@ -15,14 +17,19 @@ export interface ConnectContext {
   readonly hosts: readonly string[]
   readonly now: number
   readonly find: (id: string) => DeviceRecord | undefined
-  /** The client's certificate, if it has shown one. Nothing about it has been checked. */
-  readonly certificate: X509Certificate | undefined
+  /** What the client has shown at TLS. */
+  readonly chain: CertificateChain
+  /** May sign certificates of devices. */
+  readonly authorities: readonly X509Certificate[]
 }
 
-/** Checks a CONNECT (wire format, chapter 2). A text is the reason to refuse it, for the log only: the client gets code 5. */
+/** Checks a CONNECT (PROTOCOL.md, "Connection"). A text is the reason to refuse it, for the log only: the client gets code 5. */
 export function authenticate(packet: IConnectPacket, context: ConnectContext): Accepted | string {
-  const [host, clientId, query, ...rest] = (packet.username ?? '').split('/')
-  if (!host || !clientId || !query?.startsWith('?') || rest.length > 0) return 'malformed username'
+  const [host, deviceId, ...rest] = (packet.username ?? '').split('/')
+  const query = rest.pop()
+  const [module] = rest
+  if (!host || !deviceId || !query?.startsWith('?') || rest.length > 1 || module === '') return 'malformed username'
+  const clientId = module === undefined ? deviceId : moduleId(deviceId, module)
   if (clientId !== packet.clientId) return 'client id and username differ'
   if (!context.hosts.includes(withoutPort(host))) return `unknown host ${host}`
   const parameters = new Map(
@@ -35,7 +42,7 @@ export function authenticate(packet: IConnectPacket, context: ConnectContext): A
 
   const device = context.find(clientId)
   if (!device) return 'unknown device'
-  if (device.status !== 'enabled') return 'device is disabled'
+  if (device.status !== 'enabled' || context.find(deviceId)?.status !== 'enabled') return 'device is disabled'
   const modelId = decoded(parameters.get('model-id')) ?? ''
   const expires = packet.password
     ? byToken(packet.password.toString(), device, context)
@@ -47,19 +54,24 @@ function byToken(password: string, device: DeviceRecord, { hosts, now }: Connect
   const token = parseSas(password)
   if (!token) return 'malformed token'
   const resource = resourceOf(token)
-  if (!resource || !hosts.includes(resource.host) || resource.path !== `/devices/${device.id}`) {
+  if (!resource || !hosts.includes(resource.host) || resource.path !== `/${resourcePath(device.id)}`) {
     return 'token of another resource'
   }
-  if (device.thumbprints.length > 0) return 'the device has to use its certificate'
+  if (device.thumbprints.length > 0 || device.caSigned) return 'the device has to use its certificate'
   if (!isSignedBy(token, [device.keys.primary, device.keys.secondary])) return 'wrong signature'
   return expiryOf(token) > now ? expiryOf(token) : 'token has expired'
 }
 
-function byCertificate(device: DeviceRecord, { certificate }: ConnectContext): number | string {
-  if (!certificate) return 'neither token nor certificate'
-  const plain = (fingerprint: string) => fingerprint.replaceAll(':', '').toUpperCase()
-  const shown = [certificate.fingerprint, certificate.fingerprint256].map(plain)
-  const known = device.thumbprints.some(thumbprint => shown.includes(plain(thumbprint)))
+function byCertificate(device: DeviceRecord, { chain, authorities, now }: ConnectContext): number | string {
+  const [leaf] = chain
+  if (!leaf) return 'neither token nor certificate'
+  if (!isValidAt(leaf, now)) return 'the certificate is not valid now'
+  if (device.caSigned) {
+    if (commonName(leaf) !== device.id) return 'the certificate names another device'
+    const known = authorities.some(authority => stepsTo(chain, authority, now) !== undefined)
+    return known ? Number.POSITIVE_INFINITY : 'the chain ends in no authority of this hub'
+  }
+  const known = device.thumbprints.some(thumbprint => hasThumbprint(leaf, thumbprint))
   return known ? Number.POSITIVE_INFINITY : 'unknown certificate'
 }
 

@@ -1,17 +1,18 @@
 import * as v from 'valibot'
 import { type Devices, type IdentityUpdate, twinEtag } from './devices.ts'
 import { invalidArgument } from './errors.ts'
+import { namesOf } from './ids.ts'
 import { isObject, type JsonObject, member } from './json.ts'
 import type { DeviceRecord } from './store.ts'
 import { serviceView, type TwinUpdate } from './twin.ts'
 
-/** Records as the service sees them, and back (wire format, chapter 6). */
+/** Records as the service sees them, and back (PROTOCOL.md, "Service API"). */
 
 const NO_THUMBPRINTS = { primaryThumbprint: null, secondaryThumbprint: null }
 
 export function twinJson(record: DeviceRecord, devices: Devices): JsonObject {
   return {
-    deviceId: record.id,
+    ...idsOf(record),
     etag: twinEtag(record),
     deviceEtag: record.etag,
     status: record.status,
@@ -31,7 +32,7 @@ export function twinJson(record: DeviceRecord, devices: Devices): JsonObject {
 
 export function deviceJson(record: DeviceRecord, devices: Devices): JsonObject {
   return {
-    deviceId: record.id,
+    ...idsOf(record),
     generationId: record.generationId,
     etag: record.etag,
     connectionState: connectionState(record, devices),
@@ -50,9 +51,15 @@ export function deviceJson(record: DeviceRecord, devices: Devices): JsonObject {
   }
 }
 
+function idsOf({ id }: DeviceRecord): JsonObject {
+  const { device, module } = namesOf(id)
+  return module === undefined ? { deviceId: device } : { deviceId: device, moduleId: module, managedBy: '' }
+}
+
 const connectionState = ({ id }: DeviceRecord, devices: Devices) => (devices.link(id) ? 'Connected' : 'Disconnected')
 
-const authenticationType = ({ thumbprints }: DeviceRecord) => (thumbprints.length > 0 ? 'selfSigned' : 'sas')
+const authenticationType = ({ thumbprints, caSigned }: DeviceRecord) =>
+  caSigned ? 'certificateAuthority' : thumbprints.length > 0 ? 'selfSigned' : 'sas'
 
 const thumbprints = ({ thumbprints: [primary, secondary] }: DeviceRecord) =>
   primary === undefined ? NO_THUMBPRINTS : { primaryThumbprint: primary, secondaryThumbprint: secondary ?? null }
@@ -65,6 +72,7 @@ const identitySchema = v.object({
   statusReason: v.nullish(v.pipe(v.string(), v.maxLength(128))),
   authentication: v.nullish(
     v.object({
+      type: v.nullish(v.string()),
       symmetricKey: v.nullish(v.object({ primaryKey: key, secondaryKey: key })),
       x509Thumbprint: v.nullish(v.object({ primaryThumbprint: thumbprint, secondaryThumbprint: thumbprint })),
     }),
@@ -81,6 +89,7 @@ export function identityOf(body: unknown): IdentityUpdate {
   return {
     ...(status && { status }),
     ...(statusReason !== undefined && { statusReason }),
+    ...(authentication?.type && { caSigned: authentication.type === 'certificateAuthority' }),
     ...(primaryKey && { keys: { primary: primaryKey, secondary: secondaryKey || primaryKey } }),
     ...(authentication?.x509Thumbprint && {
       thumbprints: [primaryThumbprint, secondaryThumbprint].filter(print => typeof print === 'string'),

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { deviceNotFound, HubError, invalidArgument, preconditionFailed } from './errors.ts'
 import type { Events } from './events.ts'
+import { isModule, namesOf } from './ids.ts'
 import type { JsonObject } from './json.ts'
 import { newKey } from './policies.ts'
 import type { DeviceRecord, Store } from './store.ts'
@@ -11,6 +12,8 @@ export interface DeviceLink {
   isSubscribed(filter: string): boolean
   sendDesired(patch: JsonObject): void
   sendMethod(name: string, rid: string, payload: string): void
+  /** For tests: any topic and bytes, as a hub that is broken or not the hub would send them, subscribed or not. */
+  sendRaw(topic: string, payload: Buffer): void
   /** Ends the connection without a word; MQTT 3.1.1 has no word a server could say. */
   close(reason: string): void
   /** For faults: the connection stays, dead. */
@@ -26,11 +29,15 @@ export interface DeviceCounters {
   messagesOut: number
 }
 
-export type IdentityUpdate = Partial<Pick<DeviceRecord, 'status' | 'statusReason' | 'keys' | 'thumbprints'>>
+export type IdentityUpdate = Partial<
+  Pick<DeviceRecord, 'status' | 'statusReason' | 'keys' | 'thumbprints' | 'caSigned'>
+>
 
 const MAX_DEVICES = 10_000
+const MAX_MODULES = 50
+const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/
 
-/** The registry with its twins, and who is connected. Both doors, MQTT and REST, lead here. */
+/** The registry with its twins, and the connected devices. Both MQTT and REST use it. */
 export class Devices {
   readonly events: Events
   readonly #store: Store
@@ -55,15 +62,29 @@ export class Devices {
     return record
   }
 
-  all(): Iterable<DeviceRecord> {
-    return this.#store.all()
+  all(): DeviceRecord[] {
+    return [...this.#store.all()].filter(({ id }) => !isModule(id))
   }
 
-  /** Throws HubError: 400 on a bad id, 403 when the hub is full, 409 when the device exists. */
-  create(id: string, identity: IdentityUpdate = {}): DeviceRecord {
-    if (!/^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/.test(id)) throw invalidArgument('not a valid device id')
+  /** Of one device, or all. */
+  modules(deviceId?: string): DeviceRecord[] {
+    const wanted = (id: string) => isModule(id) && (deviceId === undefined || namesOf(id).device === deviceId)
+    return [...this.#store.all()].filter(({ id }) => wanted(id))
+  }
+
+  /**
+   * Creates a device, or a module of a device. Throws HubError: 400 on a bad id, 403 when the hub is full, 404 when a
+   * module's device is missing, 409 when the identity exists.
+   */
+  create(id: string, identity: IdentityUpdate & Partial<Pick<DeviceRecord, 'twin'>> = {}): DeviceRecord {
+    if (!id.split('/').every(part => ID.test(part))) throw invalidArgument('not a valid device id')
+    const { device, module } = namesOf(id)
+    if (module !== undefined) {
+      this.get(device)
+      if (this.modules(device).length >= MAX_MODULES) throw tooMany('modules')
+    }
     if (this.#store.get(id)) throw new HubError(409, 409001, 'DeviceAlreadyExists', `${id} is already registered`)
-    if (this.#store.size >= MAX_DEVICES) throw new HubError(403, 403004, 'MaximumDevicesExceeded', 'too many devices')
+    if (this.#store.size >= MAX_DEVICES) throw tooMany('devices')
     const now = timestamp()
     const record: DeviceRecord = {
       id,
@@ -92,14 +113,19 @@ export class Devices {
     const record = { ...old, ...identity, etag: newEtag(), statusUpdated: timestamp() }
     this.#store.put(record)
     this.#links.get(id)?.close('identity has changed')
+    if (identity.status === 'disabled') {
+      for (const module of this.modules(id)) this.#links.get(module.id)?.close('the device was disabled')
+    }
     return record
   }
 
   delete(id: string, ifMatch?: string): void {
     checkEtag(ifMatch, this.get(id).etag)
-    this.#store.delete(id)
-    this.#links.get(id)?.close('device was deleted')
-    this.#counters.delete(id)
+    for (const each of [id, ...this.modules(id).map(module => module.id)]) {
+      this.#store.delete(each)
+      this.#links.get(each)?.close('device was deleted')
+      this.#counters.delete(each)
+    }
   }
 
   // --- connections
@@ -159,7 +185,7 @@ export class Devices {
     return twin
   }
 
-  /** The service's change; a subscribed device is told. `ifMatch` as in the header; absent means whatever is there. */
+  /** A change by the service; a subscribed device gets the patch. `ifMatch` as in the header; absent matches anything. */
   updateTwin(id: string, update: twins.TwinUpdate, ifMatch?: string, replace = false): DeviceRecord {
     const old = this.get(id)
     checkEtag(ifMatch, twinEtag(old))
@@ -172,9 +198,10 @@ export class Devices {
   }
 }
 
-/** Azure's date for "it has not happened yet". */
+/** Azure's date for "never". */
 const NEVER = '0001-01-01T00:00:00Z'
 
+const tooMany = (what: string) => new HubError(403, 403004, 'MaximumDevicesExceeded', `too many ${what}`)
 const timestamp = () => new Date().toISOString()
 const newEtag = () => randomBytes(6).toString('base64')
 

@@ -44,7 +44,7 @@ export function codedBody(error: HubError): string {
   return JSON.stringify({ errorCode: error.errorCode, trackingId: randomUUID(), message: error.message, timestampUtc })
 }
 
-/** The REST body. Method calls carry the coded body as text within it (wire format, chapter 6). */
+/** The REST body. Method calls carry the coded body as text within it (PROTOCOL.md, "Service errors"). */
 export function restBody(error: HubError): string {
   if (error.errorCode === 404103 || error.errorCode === 504101) {
     return JSON.stringify({ Message: codedBody(error), ExceptionMessage: '' })

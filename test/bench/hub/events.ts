@@ -6,6 +6,13 @@ export type HubEvent =
   /** `patch` as the device sent it, `reported` as it stands now. */
   | { readonly type: 'reported'; readonly deviceId: string; readonly patch: JsonObject; readonly reported: JsonObject }
   | { readonly type: 'twinRead' | 'twinUpdated'; readonly deviceId: string }
+  /** Before it is answered. */
+  | {
+      readonly type: 'request'
+      readonly deviceId: string
+      readonly kind: 'twinGet' | 'twinPatch' | 'methodAnswer'
+      readonly rid: string
+    }
   | { readonly type: 'telemetry'; readonly deviceId: string; readonly properties: string; readonly body: Buffer }
 
 export type HubListener = (event: HubEvent) => void

@@ -3,20 +3,22 @@ import { invalidArgument } from './errors.ts'
 
 /**
  * Trouble on demand. A fault with `deviceId` concerns that device only. `times` counts how often an armed fault strikes
- * (default once). Rules are those of the wire format, chapter 5: what each fault brings to light.
+ * (default once). The last column names what each fault brings to light, as headings of
+ * PROTOCOL.md.
  *
- * | kind | what happens | rule |
+ * | kind | what happens | shows |
  * |---|---|---|
- * | `dropSockets` | live connections end without a word, now | 3, 4, 6 |
- * | `blackHole` | live connections, and the next `times` new ones, stay open; nothing is answered any more | 6, 12, §4 |
- * | `refuseConnections` | the next connections fail: by reset, or by CONNACK 5 or 3 | 1, 11 |
- * | `expireTokens` | live connections, and the next `times` new ones, end as if the token had expired `afterMs` ago | §2 |
- * | `forgetSessions` | remembered subscriptions are gone: at the next connection no session is present | 5 |
- * | `twinAnswer` | the next twin answer is lost, late, or an error (429 with or without body, broken JSON) | 6, 7 |
- * | `loseDesired` | the next desired patch is not delivered | 4 |
- * | `duplicatePublish` | the next publish to a device arrives twice | 9 |
- * | `closeOnMethod` | the connection ends just before or just after the next method call is delivered | 15 |
- * | `failRest` | the next REST calls get this status, a reset, or no answer at all | §6 |
+ * | `dropSockets` | live connections end without a word, now | Lost connections, Silent twin calls |
+ * | `blackHole` | live connections, and the next `times` new ones, stay open; nothing is answered any more | Silent twin calls, Closing |
+ * | `refuseConnections` | the next connections fail: by reset, by CONNACK 5 or 3, or at TLS when the client shows a certificate | First connection errors |
+ * | `expireTokens` | live connections, and the next `times` new ones, end as if the token had expired `afterMs` ago | Connection |
+ * | `forgetSessions` | remembered subscriptions are gone: at the next connection no session is present | Lost subscriptions |
+ * | `twinAnswer` | the next twin answer is lost, late, or an error (429 with or without body, broken JSON) | Twin errors |
+ * | `loseDesired` | the next desired patch is not delivered | Lost connections |
+ * | `duplicatePublish` | the next publish to a device arrives twice | Repeated reads |
+ * | `closeOnMethod` | the connection ends just before or just after the next method call is delivered | Method calls |
+ * | `failRest` | the next REST calls get this status, a reset, no answer at all, or are carried out and then reset (`lose`) | Service SDK |
+ * | `provisioning` | one step of a registration (`connect`, `subscribe`, `register`, `poll`) is cut, lost, refused, late or answered wrongly; or the outcome `assigned` has other members or a wrong certificate | |
  */
 const who = { deviceId: v.optional(v.string()) }
 const milliseconds = v.pipe(v.number(), v.minValue(0), v.maxValue(2 ** 31 - 1))
@@ -31,7 +33,7 @@ const faultSchema = v.variant('kind', [
     kind: v.literal('refuseConnections'),
     ...who,
     times: often,
-    how: v.optional(v.picklist(['reset', 'notAuthorized', 'unavailable'])),
+    how: v.optional(v.picklist(['reset', 'notAuthorized', 'unavailable', 'certificate'])),
   }),
   v.object({
     kind: v.literal('twinAnswer'),
@@ -61,7 +63,47 @@ const faultSchema = v.variant('kind', [
     times: often,
     /** Only calls whose path begins so. */
     path: v.optional(v.string()),
-    how: v.union([v.pipe(v.number(), v.integer(), v.minValue(400), v.maxValue(599)), v.picklist(['reset', 'hang'])]),
+    how: v.union([
+      v.pipe(v.number(), v.integer(), v.minValue(400), v.maxValue(599)),
+      v.picklist(['reset', 'hang', 'lose']),
+    ]),
+  }),
+  v.object({
+    kind: v.literal('provisioning'),
+    /** The registration id, in lower case. */
+    ...who,
+    times: often,
+    at: v.picklist(['connect', 'subscribe', 'register', 'poll', 'assigned']),
+    do: v.variant('do', [
+      v.object({ do: v.literal('cut') }),
+      v.object({ do: v.literal('cutAfter') }),
+      v.object({ do: v.literal('lose') }),
+      /** CONNACK with `code` (default 5), or SUBACK 128. */
+      v.object({ do: v.literal('refuse'), code: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))) }),
+      v.object({ do: v.literal('delay'), ms: milliseconds }),
+      v.object({ do: v.literal('otherRid') }),
+      v.object({ do: v.literal('retryAfter'), value: v.string() }),
+      v.object({
+        do: v.literal('fail'),
+        status: v.pipe(v.number(), v.integer(), v.minValue(400), v.maxValue(599)),
+        errorCode: v.optional(v.number()),
+        retryAfter: v.optional(v.string()),
+      }),
+      /** Any text in place of the body, with blanks up to `bytes`. */
+      v.object({
+        do: v.literal('answer'),
+        body: v.string(),
+        bytes: v.optional(v.number()),
+        status: v.optional(v.number()),
+        retryAfter: v.optional(v.string()),
+      }),
+      /** Members of `registrationState`. */
+      v.object({ do: v.literal('state'), changes: v.record(v.string(), v.unknown()) }),
+      v.object({
+        do: v.literal('certificate'),
+        how: v.picklist(['expired', 'notYetValid', 'otherName', 'otherKey', 'noLeaf', 'reversed']),
+      }),
+    ]),
   }),
 ])
 
@@ -69,7 +111,7 @@ export type Fault = v.InferOutput<typeof faultSchema>
 export type FaultKind = Fault['kind']
 type FaultOf<K extends FaultKind> = Extract<Fault, { kind: K }>
 
-/** Kinds that strike what is live at the moment of `inject`; the last two strike later connections only if `times` says so. */
+/** Kinds that strike connections live at the moment of `inject`; the last two strike later ones only if `times` says so. */
 const IMMEDIATE: readonly FaultKind[] = ['dropSockets', 'forgetSessions', 'blackHole', 'expireTokens']
 
 const MAX_ARMED = 1000
@@ -92,7 +134,7 @@ export class Faults {
     if (immediate) this.#strike(fault)
   }
 
-  /** As `inject`, from outside. Throws HubError (400) when the value is no fault. */
+  /** As `inject`, from outside. Throws HubError (400) for a value that is not a fault. */
   injectUnknown(value: unknown): void {
     const parsed = v.safeParse(faultSchema, value)
     if (!parsed.success) throw invalidArgument(`no such fault: ${v.summarize(parsed.issues)}`)

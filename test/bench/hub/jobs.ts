@@ -23,7 +23,7 @@ interface DeviceJob {
 interface Job {
   readonly id: string
   readonly type: JobType
-  /** The parts of the request that are told again in every answer. */
+  /** The parts of the request that every answer repeats. */
   readonly request: JsonObject
   readonly targets: Query
   readonly perform: (deviceId: string) => Promise<JsonObject>
@@ -107,7 +107,7 @@ export class Jobs {
     return jobJson(this.#find(id))
   }
 
-  /** What has begun on a device goes on; its outcome is no longer of interest. */
+  /** Work that has begun on a device continues; its outcome is ignored. */
   cancel(id: string): JsonObject {
     const job = this.#find(id)
     if (isActive(job)) this.#end(job, 'cancelled')

@@ -1,9 +1,10 @@
 import { writeSync } from 'node:fs'
-import { Command, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { execa } from 'execa'
+import { commandLine } from '../../../src/cli/command-line.ts'
 import { type BenchHub, startHub } from './hub.ts'
 
-/** The hub as a program: until Ctrl-C, or for as long as one command runs that believes it talks to the cloud. */
+/** The hub as a program: runs until Ctrl-C, or while one command runs that believes it talks to the cloud. */
 
 interface Options {
   readonly state: string
@@ -19,8 +20,10 @@ const port = (text: string) => {
   return value
 }
 
-const program = new Command('bench-hub')
-  .description('A local stand-in for Azure IoT Hub. With a command after --, runs it against the hub and ends with it.')
+const program = commandLine(
+  'bench-hub',
+  'A local stand-in for Azure IoT Hub. With a command after --, runs it against the hub and ends with it.',
+)
   .option('--state <folder>', 'where devices, keys and certificates live', 'bench-state')
   .option('--mqtt-port <port>', 'default: as last time, or any free one', port)
   .option('--rest-port <port>', 'default: as last time, or any free one', port)

@@ -1,4 +1,5 @@
-import type { TLSSocket } from 'node:tls'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import mqtt, { type Packet } from 'mqtt-packet'
 
 // Otherwise the codec keeps 65,536 small buffers ready.
@@ -11,13 +12,13 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** MQTT packets over one socket. Bad bytes, silence, or a peer that does not read end this connection and nothing else. */
 export class MqttLink {
-  readonly socket: TLSSocket
+  readonly socket: Duplex
   #muted = false
   #silence: NodeJS.Timeout | undefined
   #deadline: NodeJS.Timeout | undefined
   #log: (line: string) => void
 
-  constructor(socket: TLSSocket, onPacket: (packet: Packet) => void, onClose: () => void, log: (line: string) => void) {
+  constructor(socket: Duplex, onPacket: (packet: Packet) => void, onClose: () => void, log: (line: string) => void) {
     this.socket = socket
     this.#log = log
     const parser = mqtt.parser({ protocolVersion: 4 })
@@ -40,7 +41,7 @@ export class MqttLink {
       clearTimeout(this.#deadline)
       onClose()
     })
-    socket.setNoDelay(true)
+    if (socket instanceof Socket) socket.setNoDelay(true)
   }
 
   send(packet: Packet): void {

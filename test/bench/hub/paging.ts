@@ -5,7 +5,11 @@ import type { RestAnswer, RestRequest } from './routes.ts'
 const MAX_ITEMS = 100
 
 /** One page, by the request's `x-ms-max-item-count` and `x-ms-continuation`. Rows that come and go between pages shift it. */
-export function page(rows: readonly JsonObject[], { header }: RestRequest, itemType: string): RestAnswer {
+export function page(
+  rows: readonly JsonObject[],
+  { header }: Pick<RestRequest, 'header'>,
+  itemType: string,
+): RestAnswer {
   const wanted = Number(header('x-ms-max-item-count') || MAX_ITEMS)
   if (!Number.isInteger(wanted) || wanted < 1) throw invalidArgument('x-ms-max-item-count is not a positive number')
   const start = startOf(header('x-ms-continuation'))

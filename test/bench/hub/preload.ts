@@ -1,9 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** What PI_ADU_BENCH tells the preload: TLS connections to `host` go to these local ports. */
+/** What PI_ADU_BENCH tells the preload: TLS connections to `host` and `names` go to these local ports. */
 export interface Bench {
   readonly host: string
+  /** Further names that lead here. */
+  readonly names?: readonly string[]
   readonly ports: Readonly<Record<string, number>>
   readonly caFile: string
 }

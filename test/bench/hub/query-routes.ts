@@ -7,7 +7,7 @@ import { runQuery } from './query.ts'
 import { parseQuery } from './query-syntax.ts'
 import type { RestAnswer, RestHub, RestRequest, Route } from './routes.ts'
 
-/** Queries over twins and jobs, and the jobs themselves (wire format, chapter 6). */
+/** Queries over twins and jobs, and the jobs themselves (PROTOCOL.md, "Service API"). */
 export const queryRoutes = (jobs: Jobs): readonly Route[] => [
   {
     method: 'POST',
@@ -50,8 +50,9 @@ function query(request: RestRequest, { devices }: RestHub, jobs: Jobs): RestAnsw
   const text = member(request.body as JsonObject | undefined, 'query')
   if (typeof text !== 'string') throw invalidArgument('the body has no query')
   const parsed = parseQuery(text)
+  const twins = { devices: () => devices.all(), 'devices.modules': () => devices.modules() }
   const documents =
-    parsed.from === 'devices' ? Array.from(devices.all(), device => twinJson(device, devices)) : jobs.deviceJobs()
-  const itemType = parsed.select !== null ? 'Raw' : parsed.from === 'devices' ? 'Twin' : 'DeviceJob'
+    parsed.from === 'devices.jobs' ? jobs.deviceJobs() : twins[parsed.from]().map(record => twinJson(record, devices))
+  const itemType = parsed.select !== null ? 'Raw' : parsed.from === 'devices.jobs' ? 'DeviceJob' : 'Twin'
   return page(runQuery(parsed, documents), request, itemType)
 }

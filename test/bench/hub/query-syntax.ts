@@ -22,7 +22,7 @@ export interface Column {
 }
 
 export interface Query {
-  readonly from: 'devices' | 'devices.jobs'
+  readonly from: 'devices' | 'devices.modules' | 'devices.jobs'
   /** Null: everything, `SELECT *`. */
   readonly select: readonly Column[] | null
   readonly where: Condition | null
@@ -40,7 +40,7 @@ const MAX_DEPTH = 50
 const TOKEN =
   /\s+|(?<word>[A-Za-z_$][\w$-]*)|(?<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*")|(?<symbol><>|!=|<=|>=|[=<>(),.*[\]])/uy
 
-/** Throws HubError (400) that names the position of what is not understood, counted from 1. */
+/** Throws HubError (400) that names the position of the first unknown token, counted from 1. */
 export function parseQuery(text: string): Query {
   if (text.length > MAX_LENGTH) throw invalidArgument(`the query is longer than ${MAX_LENGTH} characters`)
   return new Parser(tokenize(text), text.length).query()
@@ -81,7 +81,7 @@ class Parser {
     const select = this.#take('*') ? null : this.#list(() => this.#column())
     this.#expect('FROM')
     const from = this.#path().join('.').toLowerCase()
-    if (from !== 'devices' && from !== 'devices.jobs') throw this.#unexpected(-1)
+    if (from !== 'devices' && from !== 'devices.modules' && from !== 'devices.jobs') throw this.#unexpected(-1)
     const where = this.#take('WHERE') ? this.#or() : null
     let groupBy: Path[] = []
     if (this.#take('GROUP')) {

@@ -15,7 +15,7 @@ export interface RestHub {
 
 export interface RestRequest {
   readonly method: string
-  /** The URL-decoded path segment the route has a placeholder for. */
+  /** The URL-decoded path segment the route has a placeholder for; `device/module` when it has two. */
   readonly id: string
   readonly query: URLSearchParams
   readonly header: (name: string) => string | undefined
@@ -31,7 +31,7 @@ export interface RestAnswer {
 
 export interface Route {
   readonly method: string
-  /** `{id}` stands for one segment. */
+  /** `{id}` and `{module}` stand for one segment each. */
   readonly path: string
   readonly needs: Permission
   readonly handle: (request: RestRequest, hub: RestHub) => RestAnswer | Promise<RestAnswer>
@@ -39,35 +39,48 @@ export interface Route {
 
 const ok = (body: Json): RestAnswer => ({ status: 200, body })
 
-/** The service's REST calls (wire format, chapter 6), and the bench's own. */
+/** The service's REST calls (PROTOCOL.md, "Service API"), and the bench's own. */
 export const deviceRoutes: readonly Route[] = [
-  {
-    method: 'GET',
-    path: '/twins/{id}',
-    needs: 'ServiceConnect',
-    handle: ({ id }, { devices }) => ok(twinJson(devices.get(id), devices)),
-  },
-  { method: 'PATCH', path: '/twins/{id}', needs: 'ServiceConnect', handle: changeTwin },
-  { method: 'PUT', path: '/twins/{id}', needs: 'ServiceConnect', handle: changeTwin },
-  { method: 'POST', path: '/twins/{id}/methods', needs: 'ServiceConnect', handle: invokeMethod },
+  ...['/twins/{id}', '/twins/{id}/modules/{module}'].flatMap((path): Route[] => [
+    {
+      method: 'GET',
+      path,
+      needs: 'ServiceConnect',
+      handle: ({ id }, { devices }) => ok(twinJson(devices.get(id), devices)),
+    },
+    { method: 'PATCH', path, needs: 'ServiceConnect', handle: changeTwin },
+    { method: 'PUT', path, needs: 'ServiceConnect', handle: changeTwin },
+    { method: 'POST', path: `${path}/methods`, needs: 'ServiceConnect', handle: invokeMethod },
+  ]),
   { method: 'GET', path: '/devices', needs: 'RegistryRead', handle: listDevices },
   { method: 'GET', path: '/devices/', needs: 'RegistryRead', handle: listDevices },
   {
     method: 'GET',
-    path: '/devices/{id}',
+    path: '/devices/{id}/modules',
     needs: 'RegistryRead',
-    handle: ({ id }, { devices }) => ok(deviceJson(devices.get(id), devices)),
-  },
-  { method: 'PUT', path: '/devices/{id}', needs: 'RegistryWrite', handle: putDevice },
-  {
-    method: 'DELETE',
-    path: '/devices/{id}',
-    needs: 'RegistryWrite',
-    handle: ({ id, header }, { devices }) => {
-      devices.delete(id, header('if-match'))
-      return { status: 204 }
+    handle: ({ id }, { devices }) => {
+      devices.get(id)
+      return ok(devices.modules(id).map(record => deviceJson(record, devices)))
     },
   },
+  ...['/devices/{id}', '/devices/{id}/modules/{module}'].flatMap((path): Route[] => [
+    {
+      method: 'GET',
+      path,
+      needs: 'RegistryRead',
+      handle: ({ id }, { devices }) => ok(deviceJson(devices.get(id), devices)),
+    },
+    { method: 'PUT', path, needs: 'RegistryWrite', handle: putDevice },
+    {
+      method: 'DELETE',
+      path,
+      needs: 'RegistryWrite',
+      handle: ({ id, header }, { devices }) => {
+        devices.delete(id, header('if-match'))
+        return { status: 204 }
+      },
+    },
+  ]),
 ]
 
 /** Not Azure's: trouble on demand for a hub in another process. Only the owner may. */

@@ -36,7 +36,7 @@ export function parseSas(text: string): SasToken | undefined {
   const sig = decoded(fields.get('sig'))
   const se = fields.get('se')
   const skn = decoded(fields.get('skn'))
-  if (!sr || !sig || !se || !/^\d{1,12}$/.test(se)) return undefined
+  if (!sr || !sig || !se || !/^\d{1,15}$/.test(se)) return undefined
   return { sr, sig, se, ...(skn !== undefined && { skn }) }
 }
 
@@ -55,7 +55,7 @@ export function isSignedBy(token: SasToken, keys: readonly string[]): boolean {
 export const expiryOf = (token: SasToken) => Number(token.se) * 1000
 
 /**
- * The host and path a token is for. The host is lower case and without a port, since a device that was told
+ * The host and path a token is for. The host is lower case and without a port, since a device with
  * `HostName=localhost:18883` signs the port too.
  */
 export function resourceOf(token: SasToken): { host: string; path: string } | undefined {

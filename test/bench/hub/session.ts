@@ -17,7 +17,7 @@ export interface SessionHub {
   readonly log: (line: string) => void
 }
 
-/** One accepted connection of one device. Whatever is published to the device goes to this connection and no other. */
+/** One accepted connection of one device or module. Whatever is published to the device goes to this connection and no other. */
 export class Session implements DeviceLink {
   readonly deviceId: string
   readonly #hub: SessionHub
@@ -36,7 +36,7 @@ export class Session implements DeviceLink {
     this.#subscriptions = new Set(remembered ?? [])
     link.limitSilence((connect.keepalive ?? 0) * 1500)
     link.limitLife(expires, 'token has expired')
-    // First the answer: whoever hears of the connection may already have something to send.
+    // Answer first: a listener may have something to send as soon as it hears of the connection.
     link.send({ cmd: 'connack', returnCode: 0, sessionPresent: remembered !== null })
     hub.devices.rememberSession(device.id, this.#clean ? null : [...this.#subscriptions])
     hub.devices.connected(device.id, this, modelId)
@@ -92,6 +92,10 @@ export class Session implements DeviceLink {
     if (fault) this.#link.end()
   }
 
+  sendRaw(topic: string, payload: Buffer): void {
+    this.#link.send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false })
+  }
+
   close(reason: string): void {
     this.#link.close(`${this.deviceId}: ${reason}`)
     this.ended() // now, not when the socket gets round to it: the next connection may already be here
@@ -113,6 +117,9 @@ export class Session implements DeviceLink {
       return
     }
     const body = Buffer.from(packet.payload)
+    if (publish.kind !== 'telemetry') {
+      this.#hub.devices.events.emit({ type: 'request', deviceId: this.deviceId, kind: publish.kind, rid: publish.rid })
+    }
     switch (publish.kind) {
       case 'twinGet':
         this.#answerTwin('get', publish.rid, () => {

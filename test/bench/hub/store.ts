@@ -3,11 +3,11 @@ import { dirname, join } from 'node:path'
 import type { PolicyName } from './policies.ts'
 import type { Twin } from './twin.ts'
 
-/** All the hub remembers of a device. A value: a change makes a new one. */
+/** All the hub remembers of a device, or of a module (`ids.ts`). A value: a change makes a new one. */
 export interface DeviceRecord {
   readonly id: string
   readonly generationId: string
-  /** Of the identity; the twin has its own. */
+  /** ETag of the identity; the twin has its own. */
   readonly etag: string
   readonly status: 'enabled' | 'disabled'
   readonly statusReason: string | null
@@ -15,6 +15,8 @@ export interface DeviceRecord {
   readonly keys: { readonly primary: string; readonly secondary: string }
   /** Hexadecimal fingerprints of self-signed certificates, SHA-1 or SHA-256. Empty: the device uses its keys. */
   readonly thumbprints: readonly string[]
+  /** The device shows a certificate that one of the hub's authorities has signed. */
+  readonly caSigned?: boolean
   readonly modelId: string
   readonly connectionUpdated: string
   readonly lastActivity: string
@@ -26,6 +28,8 @@ export interface DeviceRecord {
 export interface Settings {
   readonly policies: Readonly<Record<PolicyName, string>>
   readonly ports: { readonly mqtt: number; readonly rest: number }
+  /** Certificates (PEM) that may sign those of devices. Absent: none. */
+  readonly authorities?: readonly string[]
 }
 
 const FORMAT = 1

@@ -1,4 +1,6 @@
-/** The device topics of the wire format's chapter 3, taken apart and put together. `$rid` is opaque: never decoded. */
+import { isModule, resourcePath } from './ids.ts'
+
+/** The device topics (PROTOCOL.md, "Topics"), taken apart and put together. `$rid` is opaque: never decoded. */
 
 export const TWIN_ANSWERS = '$iothub/twin/res/#'
 export const DESIRED_PATCHES = '$iothub/twin/PATCH/properties/desired/#'
@@ -9,16 +11,16 @@ export type DevicePublish =
   | { readonly kind: 'methodAnswer'; readonly status: number; readonly rid: string }
   | { readonly kind: 'telemetry'; readonly properties: string }
 
-/** What a device may subscribe to; everything else is refused in the SUBACK. */
+/** What a device or module may subscribe to; everything else is refused in the SUBACK. A module gets no messages. */
 export const isSubscribable = (filter: string, deviceId: string) =>
   filter === TWIN_ANSWERS ||
   filter === DESIRED_PATCHES ||
   filter === METHOD_CALLS ||
-  filter === `devices/${deviceId}/messages/devicebound/#`
+  (!isModule(deviceId) && filter === `${resourcePath(deviceId)}/messages/devicebound/#`)
 
 /** Undefined for anything this device has no business publishing to. */
 export function parseTopic(topic: string, deviceId: string): DevicePublish | undefined {
-  const telemetry = `devices/${deviceId}/messages/events/`
+  const telemetry = `${resourcePath(deviceId)}/messages/events/`
   if (topic.startsWith(telemetry)) return { kind: 'telemetry', properties: topic.slice(telemetry.length) }
 
   const question = topic.indexOf('/?')

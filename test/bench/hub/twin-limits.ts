@@ -1,7 +1,7 @@
 import { invalidArgument } from './errors.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
 
-/** Azure's documented limits on twins (wire format, chapter 3). Checked before a change, so a refused one has no effect. */
+/** Azure's documented limits on twins (PROTOCOL.md, "Twin documents"). Checked before a change, so a refused one has no effect. */
 
 export type SectionName = 'tags' | 'desired' | 'reported'
 

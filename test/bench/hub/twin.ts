@@ -1,7 +1,7 @@
 import { isObject, type Json, type JsonObject, member } from './json.ts'
 import { checkPatch, checkSection } from './twin-limits.ts'
 
-/** Twin documents: pure functions over plain values. The rules are those of the wire format's chapter 3. */
+/** Twin documents: pure functions over plain values. The rules are those of PROTOCOL.md, "Twin documents". */
 
 /** Desired or reported: the document, the metadata tree beside it, and the number of accepted changes. */
 export interface Section {
@@ -26,7 +26,7 @@ export interface TwinUpdate {
   readonly desired?: JsonObject
 }
 
-/** `devicePatch` is what a connected device is told; absent when desired did not change. */
+/** `devicePatch` is the patch for a connected device; absent when desired did not change. */
 export interface ServiceChange {
   readonly twin: Twin
   readonly devicePatch?: JsonObject

@@ -4,9 +4,11 @@ import { Card } from '../../../image/qemu/card.ts'
 import { type Board, Machine } from '../../../image/qemu/machine.ts'
 import { fileUrls, type ImportedUpdate } from '../authoring/manifest.ts'
 import type { Bench } from '../bench.ts'
+import { eventsIn, type Name, type Told } from '../event-lines.ts'
 import { GUEST_VIEW } from '../hub/certs.ts'
 import type { SlotName } from '../workbench/boot-env.ts'
 import { CHOICE } from './choice.ts'
+import { enrolledBoard, serialArguments } from './provisioned.ts'
 
 /** What the image is called in the hub: of its devices, and of updates for them. */
 const NAMES = { manufacturer: 'contoso', model: 'pi' }
@@ -24,8 +26,10 @@ export interface GuestOptions {
   /** For the card, the serial log and sockets. */
   readonly dir: string
   readonly board?: Board
+  /** Of an emulated `virt`. With it the device has no connection string: it registers itself, under `idOfBoard(serial)`. */
+  readonly serial?: string
   /** Over the `piAdu` section of the configuration. */
-  readonly piAdu?: Readonly<Record<string, object>>
+  readonly piAdu?: Readonly<Record<string, object | string>>
   /** The owner's kernel parameters. */
   readonly extra?: string
   readonly writeLog?: string
@@ -47,15 +51,17 @@ export class Guest {
 
   /** A card that was just flashed and given what an owner gives it; not switched on. */
   static async flash(options: GuestOptions): Promise<Guest> {
-    const { bench, id, dir, image, extra, board } = options
+    const { bench, id, dir, image, extra, board, serial } = options
     await mkdir(dir, { recursive: true })
     const card = await Card.flash(image, join(dir, 'card.img'))
     if (bench.hub.hasDevice(id)) bench.hub.deleteDevice(id)
-    bench.hub.createDevice(id)
+    if (serial === undefined) bench.hub.createDevice(id)
+    const enrolled = serial === undefined ? undefined : await enrolledBoard(bench, serial, dir)
     // QEMU's Pi takes a running watchdog for an order to reset at once.
     const parameters = [extra, ...(board === 'raspi3b' ? ['adu.watchdog=off systemd.watchdog_sec=0'] : [])]
     await card.put({
-      ...(await identity(options)),
+      ...(await identity({ ...options, provisioning: enrolled?.provisioning })),
+      ...enrolled?.files,
       ...(parameters.some(Boolean) && { 'extra.env': `extra=${parameters.filter(Boolean).join(' ')}\n` }),
     })
     return new Guest(options, card)
@@ -80,18 +86,33 @@ export class Guest {
   }
 
   async powerOn(): Promise<Machine> {
-    const { board = 'virt', system, dir, more, writeLog } = this.options
+    const { board = 'virt', system, dir, more = [], writeLog, serial } = this.options
+    const where = { disk: this.card.path, firmware: join(system, 'qemu'), dir }
     if (writeLog !== undefined) await writeFile(writeLog, '')
     this.#shellSince = -1
     this.machine = await Machine.start({
       board,
-      disk: this.card.path,
-      firmware: join(system, 'qemu'),
-      dir,
+      ...where,
       ...(writeLog !== undefined && { writeLog }),
-      ...(more && { more }),
+      more: [...more, ...(serial === undefined ? [] : await serialArguments(where, serial))],
     })
     return this.machine
+  }
+
+  /** What the agent has told over the serial line since this place in its text. */
+  events<N extends Name>(name: N, from = 0): readonly Told<N>[] {
+    return eventsIn(this.machine?.serial.slice(from) ?? '', name)
+  }
+
+  /** The first such event after this place in the serial text. Errors: as `Machine.waitFor`. */
+  async waitForEvent<N extends Name>(
+    name: N,
+    timeoutMs: number,
+    { from = 0, is = () => true }: { from?: number; is?: (event: Told<N>) => boolean } = {},
+  ): Promise<Told<N>> {
+    if (!this.machine) throw new Error('the machine is off')
+    const find = (text: string) => eventsIn(text, name).find(is) ?? null
+    return this.machine.waitUntil(`the event ${name}`, find, timeoutMs, from)
   }
 
   async powerCut(): Promise<void> {
@@ -104,24 +125,30 @@ export class Guest {
 export const urlsForGuest = ({ content }: Bench, update: ImportedUpdate): Readonly<Record<string, string>> =>
   fileUrls(update.files, path => content.url(path).replace('//localhost:', `//${GUEST_VIEW}:`))
 
-/** What an owner puts onto the boot partition of a guest's card: name → content. The device is registered. */
-export async function identity(options: Pick<GuestOptions, 'bench' | 'id' | 'piAdu'>): Promise<Record<string, string>> {
+type Configured = Pick<GuestOptions, 'bench' | 'id' | 'piAdu'> & { readonly provisioning?: object | undefined }
+
+/** What an owner puts onto the boot partition of a guest's card: name → content. The device is registered, or provisioned. */
+export async function identity(options: Configured): Promise<Record<string, string>> {
   return {
     'du-config.json': `${JSON.stringify(configuration(options), null, 2)}\n`,
     'hub-ca.pem': await readFile(options.bench.hub.caFile, 'utf8'),
   }
 }
 
-function configuration({ bench, id, piAdu = {} }: Pick<GuestOptions, 'bench' | 'id' | 'piAdu'>): object {
-  const connectionData = bench.hub.deviceConnectionString(id).replace('=localhost:', `=${GUEST_VIEW}:`)
+function configuration({ bench, id, piAdu = {}, provisioning }: Configured): object {
+  const connectionSource = () => ({
+    connectionType: 'string',
+    connectionData: bench.hub.deviceConnectionString(id).replace('=localhost:', `=${GUEST_VIEW}:`),
+  })
   return {
     schemaVersion: '1.1',
     ...NAMES,
-    agents: [{ name: 'main', ...NAMES, connectionSource: { connectionType: 'string', connectionData } }],
+    agents: [{ name: 'main', ...NAMES, ...(!provisioning && { connectionSource: connectionSource() }) }],
     piAdu: {
       hub: { caFile: '/data/adu/hub-ca.pem' },
-      content: { caFile: '/data/adu/hub-ca.pem' },
+      content: { caFile: '/data/adu/hub-ca.pem', allowedHosts: ['*', GUEST_VIEW] },
       trust: { rootKeys: bench.authority.rootKeyJwks },
+      ...(provisioning && { provisioning }),
       ...piAdu,
     },
   }

@@ -1,10 +1,10 @@
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeBundle } from '../../../image/build/bundle.ts'
-import { cached, sha256 } from '../../../image/build/cache.ts'
-import { repositoryRoot } from '../../../image/build/repository.ts'
-import { run } from '../../../image/build/run.ts'
-import { openSigner } from '../../../image/build/signer.ts'
+import { makeBundle } from '../../../image/builder/bundle.ts'
+import { cached, sha256 } from '../../../image/builder/cache.ts'
+import { repositoryRoot } from '../../../image/builder/repository.ts'
+import { run } from '../../../image/builder/run.ts'
+import { openSigner } from '../../../image/builder/signer.ts'
 import type { Signer } from '../../../src/operator/bundle/pack.ts'
 
 /** The image as scripts/build-image makes it, for every test of one run. */
@@ -20,15 +20,21 @@ export interface System {
 
 export interface BuildOptions {
   readonly version?: string
+  /** With a root shell on the serial line. Default: true. */
+  readonly dev?: boolean
+  /** With kernel and SWUpdate of the next Debian. */
+  readonly next?: boolean
+  /** Folders that scripts/build-image adds. */
+  readonly layers?: readonly string[]
   readonly signal?: AbortSignal
-  /** Told what is being made. */
+  /** Called with what is being built. */
   readonly onStep?: (what: string) => void
 }
 
-/** Builds the dev variant below `dir`; what is built already is only looked up. */
+/** Builds the system below `dir`; parts that exist are reused. */
 export async function buildSystem(
   dir: string,
-  { version = '1.0.0', signal, onStep = () => {} }: BuildOptions = {},
+  { version = '1.0.0', dev = true, next = false, layers = [], signal, onStep = () => {} }: BuildOptions = {},
 ): Promise<System> {
   // Always the same one: a new certificate would be another image.
   const home = join(
@@ -36,10 +42,15 @@ export async function buildSystem(
     'bundle',
   )
   const output = join(dir, 'system')
-  const argv = ['--dev', '--no-compress', '--version', version, '--signer', home, '--output', output]
+  const flags = [
+    ...(dev ? ['--dev'] : []),
+    ...(next ? ['--next'] : []),
+    ...layers.flatMap(folder => ['--layer', folder]),
+  ]
+  const argv = [...flags, '--no-compress', '--version', version, '--signer', home, '--output', output]
   await run([join(repositoryRoot(), 'scripts/build-image'), ...argv], {
     ...(signal && { cancelSignal: signal }),
-    // Not below a folder of ours: mmdebstrap has users who could not enter it.
+    // Not below a private folder: mmdebstrap's users could not enter it.
     env: { TMPDIR: '/var/tmp' },
     stdout: {
       binary: true,
@@ -50,7 +61,7 @@ export async function buildSystem(
       },
     },
   })
-  const name = join(output, `pi-adu-${version}-dev`)
+  const name = join(output, `pi-adu-${version}${next ? '-next' : ''}${dev ? '-dev' : ''}`)
   return {
     dir: output,
     image: `${name}.img`,

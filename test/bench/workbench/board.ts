@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { access, constants, mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { repositoryRoot } from '../../../image/builder/repository.ts'
 import type { SlotName } from './boot-env.ts'
 import { writeRebootProgram } from './device.ts'
 import type { DeviceFolder } from './device-folder.ts'
@@ -43,6 +44,7 @@ export async function runSystem(
   mark: string,
   options: BoardOptions,
   powerOff: AbortSignal,
+  isTrial: boolean,
 ): Promise<SystemEnd> {
   await writeFile(folder.watchdog, '')
   const log = await open(folder.agentLog, 'a')
@@ -60,6 +62,11 @@ export async function runSystem(
       BOARD_CONFIG: folder.config,
       BOARD_ROOT: folder.root,
       BOARD_WATCHDOG: folder.watchdog,
+      BOARD_FLIGHT: isTrial ? folder.flight : '',
+      BOARD_STEPS: join(repositoryRoot(), 'dist/src/steps/main.js'),
+      BOARD_STEP_SETTINGS: folder.stepSettings,
+      BOARD_STEP_STATE: folder.stepState,
+      BOARD_STEP_SOCKET: folder.stepSocket,
       [POWER_MARK]: mark,
     },
   })

@@ -6,11 +6,12 @@ import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { repositoryRoot } from '../../../image/build/repository.ts'
+import { repositoryRoot } from '../../../image/builder/repository.ts'
 import { type BoardOptions, loadSlot, runSystem, type SystemEnd } from './board.ts'
 import { readBootEnv, type SlotName, writeBootEnv } from './boot-env.ts'
 import { afterUnstartable, decide } from './boot-rule.ts'
 import { type BootRecord, type DeviceFolder, deviceFolder, makeFolders, readBootLog } from './device-folder.ts'
+import { recordFlight } from './flight.ts'
 import { takePower } from './power-file.ts'
 
 type Cause = SystemEnd | 'power on' | 'slot cannot be started'
@@ -55,17 +56,22 @@ while (!off.signal.aborted) {
 }
 process.exit(0)
 
+async function run(device: DeviceFolder): Promise<SystemEnd> {
+  const env = await readBootEnv(device.bootEnv)
+  return runSystem(device, mark, options, off.signal, env?.trial === 'pending')
+}
+
 /** One power-on: the rule, then a slot until it ends. */
 async function boot(device: DeviceFolder, why: Cause): Promise<Cause> {
   const decision = decide(await readBootEnv(device.bootEnv), await readBootEnv(device.bootBackup))
   if (decision.write) await writeBootEnv(device.bootEnv, decision.write)
   if (decision.backup) await writeBootEnv(device.bootBackup, decision.backup)
 
-  if (await load(device, decision.boot, decision.reason, why)) return runSystem(device, mark, options, off.signal)
+  if (await load(device, decision.boot, decision.reason, why)) return run(device)
   const next = afterUnstartable(decision.boot, await readBootEnv(device.bootEnv))
   if (next === 'power cycle') return 'slot cannot be started'
   if (await load(device, next.boot, 'other slot cannot be started', 'slot cannot be started')) {
-    return runSystem(device, mark, options, off.signal)
+    return run(device)
   }
   return 'slot cannot be started'
 }
@@ -82,5 +88,7 @@ async function load(device: DeviceFolder, slot: SlotName, reason: string, why: C
     cause: why,
   }
   await appendFile(device.bootLog, `${JSON.stringify(record)}\n`)
-  return loadSlot(device, slot, record.boot)
+  const isLoaded = await loadSlot(device, slot, record.boot)
+  await recordFlight(device, { boot: record.boot, isTrial: record.trial === 'pending', isLoaded, cause: why })
+  return isLoaded
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { openSigner } from '../../../image/build/signer.ts'
+import { openSigner } from '../../../image/builder/signer.ts'
 import type { Signer } from '../../../src/operator/bundle/pack.ts'
 
 export type BundleSigner = Signer

@@ -15,7 +15,7 @@ import {
 import { type Power, pullPlug, readPower } from './power-file.ts'
 
 export interface PowerOnOptions {
-  /** The agent's program; the product's own unless told. */
+  /** The agent's program. Default: the product's own. */
   readonly agent?: string
   readonly panicDelayMs?: number
   readonly graceMs?: number

@@ -11,14 +11,21 @@ export interface DeviceFolder {
   readonly bootEnv: string
   readonly bootBackup: string
   readonly fwEnvConfig: string
-  /** Survives updates: the journal and what is to be kept. */
+  /** Survives updates: the journal and other data. */
   readonly data: string
   /** As /run: empty after every boot. */
   readonly run: string
   readonly root: string
+  /** As /data/adu-flight of the image: what the trial's boots reached. */
+  readonly flight: string
   readonly commandLine: string
   readonly rebootProgram: string
   readonly rebootRequest: string
+  readonly controlSocket: string
+  /** Absent: the device has no step service. */
+  readonly stepSettings: string
+  readonly stepState: string
+  readonly stepSocket: string
   readonly watchdog: string
   readonly temporary: string
   readonly bootLog: string
@@ -38,10 +45,15 @@ export function deviceFolder(dir: string): DeviceFolder {
     fwEnvConfig: at('boot/fw_env.config'),
     data: at('data'),
     run: at('run'),
+    flight: at('flight'),
     root: at('run/root'),
     commandLine: at('run/cmdline'),
     rebootProgram: at('run/reboot'),
     rebootRequest: at('run/reboot-request'),
+    controlSocket: at('run/control.sock'),
+    stepSettings: at('steps/steps.json'),
+    stepState: at('steps/state'),
+    stepSocket: at('run/steps.sock'),
     watchdog: at('run/watchdog'),
     temporary: at('run/tmp'),
     bootLog: at('log/boot.log'),
@@ -84,7 +96,7 @@ export async function deviceStatus(dir: string): Promise<DeviceStatus> {
   }
 }
 
-/** `/etc/adu-version` of what lies in the slot; undefined when there is no readable system. */
+/** `/etc/adu-version` in the slot; undefined without a readable system. */
 export async function slotVersion(dir: string, slot: SlotName): Promise<string | undefined> {
   return (await readFromImage(deviceFolder(dir).slots[slot], '/etc/adu-version'))?.trim()
 }
@@ -101,12 +113,13 @@ export async function agentLogTail(dir: string, lines = 50): Promise<string[]> {
 /** The agent's journal as it stands; undefined when there is none. */
 export async function readJournal(dir: string, name = 'journal.json'): Promise<unknown> {
   const text = await readFile(join(deviceFolder(dir).data, name), 'utf8').catch(() => undefined)
-  return text === undefined ? undefined : JSON.parse(text)
+  return text === undefined ? undefined : JSON.parse(text.split('\n', 1)[0] ?? '')
 }
 
 /** Makes what the bootloader and the agent expect to be there. */
 export async function makeFolders(folder: DeviceFolder): Promise<void> {
-  for (const name of ['slots', 'boot', 'data', 'run', 'log']) await mkdir(join(folder.dir, name), { recursive: true })
+  for (const name of ['slots', 'boot', 'data', 'flight', 'run', 'log'])
+    await mkdir(join(folder.dir, name), { recursive: true })
 }
 
 async function readLines(path: string): Promise<string[]> {

@@ -1,13 +1,24 @@
-import { chmod, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { RootKeyJwk } from '../authoring/keys.ts'
 import { writeBootEnv } from './boot-env.ts'
 import { type DeviceFolder, deviceFolder, makeFolders } from './device-folder.ts'
 import { buildImage, SLOT_BYTES } from './image.ts'
 import { HARDWARE, type RootTree } from './root-tree.ts'
 
-/** What a new device is told, as when a card is flashed and given its identity. */
+/**
+ * Settings for a device that takes the older direct methods as the tutorials of the time call them: without a hash. `hosts`: where
+ * the bench's content server is found.
+ */
+export const olderMethods = (...hosts: readonly string[]): Readonly<Record<string, object>> => ({
+  firmwareUpdate: { enabled: true, allowedHosts: hosts, requireSha256: false },
+  reboot: { enabled: true },
+})
+
+/** Settings of a new device, as when a card is flashed and given its identity. */
 export interface DeviceDescription {
-  readonly connectionString: string
+  /** Absent: the device is provisioned, as `piAdu` says. */
+  readonly connectionString?: string
   /** CA certificate of the hub. */
   readonly hubCaFile?: string
   /** CA certificate of the content server. */
@@ -15,17 +26,23 @@ export interface DeviceDescription {
   readonly rootKeys: readonly RootKeyJwk[]
   /** Certificate that signed bundles are verified with. */
   readonly bundleCertificate: string
-  /** What is in slot a; version 1.0.0 unless told. */
+  /** Content of slot a. Default: version 1.0.0. */
   readonly a?: RootTree
-  /** What is in slot b; nothing unless told. */
+  /** Content of slot b. Default: nothing. */
   readonly b?: RootTree
   readonly slotBytes?: number
   /** Trial boots a new system gets. */
   readonly tries?: number
+  readonly iotHubProtocol?: 'mqtt' | 'mqtt/ws'
   readonly manufacturer?: string
   readonly model?: string
+  /**
+   * Settings of its step service, over those of the workbench: scripts and the handlers of the device's folder `steps/handlers.d` run
+   * as the user of the bench, and packages are off, for they would be this machine's. Absent: it has no step service.
+   */
+  readonly steps?: object
   /** Merged over the `piAdu` section of the configuration, one level deep. */
-  readonly piAdu?: Readonly<Record<string, object>>
+  readonly piAdu?: Readonly<Record<string, object | string>>
 }
 
 /** Makes the folder of a device that has just been flashed: slot a is committed. */
@@ -41,7 +58,19 @@ export async function createDevice(dir: string, description: DeviceDescription):
   await writeFile(folder.fwEnvConfig, `${folder.bootEnv} 0x0 0x200\n`)
   await writeRebootProgram(folder)
   await writeFile(folder.config, `${JSON.stringify(configuration(folder, description), null, 2)}\n`, { mode: 0o600 })
+  if (description.steps) await writeStepSettings(folder, description.steps, description.rootKeys)
   return folder
+}
+
+/** As an owner of the machine would, whatever the umask. */
+async function writeStepSettings(folder: DeviceFolder, more: object, rootKeys: readonly RootKeyJwk[]): Promise<void> {
+  const handlersFolder = join(dirname(folder.stepSettings), 'handlers.d')
+  await mkdir(handlersFolder, { recursive: true })
+  const scripts = { run: 'on', asRoot: ['microsoft/script:1', 'microsoft/swupdate:2'] }
+  const settings = { rootKeys, packages: { run: 'off' }, scripts, handlersFolder, ...more }
+  await writeFile(folder.stepSettings, `${JSON.stringify(settings, null, 2)}\n`)
+  for (const each of [dirname(folder.stepSettings), handlersFolder]) await chmod(each, 0o755)
+  await chmod(folder.stepSettings, 0o644)
 }
 
 /** The program that the agent calls to reboot; like the real one it returns before the machine goes down. */
@@ -55,6 +84,9 @@ function configuration(folder: DeviceFolder, description: DeviceDescription): ob
   const section: Record<string, object | string> = {
     versionFile: `${folder.root}/etc/adu-version`,
     kernelCommandLine: folder.commandLine,
+    controlSocket: folder.controlSocket,
+    flightFolder: folder.flight,
+    stateFile: `${folder.run}/agent.json`,
     // As on a card, which a file is not taken for.
     slots: { a: { device: folder.slots.a }, b: { device: folder.slots.b }, compareBeforeWrite: true },
     bootState: { fwEnvConfig: folder.fwEnvConfig, tries },
@@ -66,18 +98,20 @@ function configuration(folder: DeviceFolder, description: DeviceDescription): ob
       checksFolder: `${folder.root}/etc/pi-adu/health.d`,
     },
     ...(hubCaFile !== undefined && { hub: { caFile: hubCaFile } }),
-    ...(contentCaFile !== undefined && { content: { caFile: contentCaFile } }),
+    content: { allowedHosts: ['*', 'localhost'], ...(contentCaFile !== undefined && { caFile: contentCaFile }) },
+    diagnostics: { allowedHosts: ['localhost', '*.blob.core.windows.net'] },
     trust: { rootKeys },
     host: { rebootCommand: [folder.rebootProgram] },
+    steps: { socket: folder.stepSocket, settings: folder.stepSettings },
   }
   for (const [name, value] of Object.entries(description.piAdu ?? {})) {
     const own = section[name]
-    section[name] = { ...(typeof own === 'object' && own), ...value }
+    section[name] = typeof value === 'string' ? value : { ...(typeof own === 'object' && own), ...value }
   }
   return {
     schemaVersion: '1.1',
     aduShellTrustedUsers: ['adu'],
-    iotHubProtocol: 'mqtt',
+    iotHubProtocol: description.iotHubProtocol ?? 'mqtt',
     compatPropertyNames: 'manufacturer,model',
     manufacturer,
     model,
@@ -86,7 +120,9 @@ function configuration(folder: DeviceFolder, description: DeviceDescription): ob
       {
         name: 'main',
         runas: 'adu',
-        connectionSource: { connectionType: 'string', connectionData: description.connectionString },
+        ...(description.connectionString !== undefined && {
+          connectionSource: { connectionType: 'string', connectionData: description.connectionString },
+        }),
         manufacturer,
         model,
       },

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { runProgram } from './program.ts'
 import { type RootTree, writeRootTree } from './root-tree.ts'
 
-/** Size of a slot of the workbench, and so of an image, unless told. */
+/** Default size of a workbench slot, and so of an image, in bytes. */
 export const SLOT_BYTES = 4 << 20
 
 // One fixed moment for every inode: the same tree always gives the same image.
@@ -39,7 +39,7 @@ export async function readFromImage(image: string, path: string): Promise<string
   return content?.length ? content.toString() : undefined
 }
 
-/** Extracts the whole image into `dir`, which is made fresh. False when there is no file system in it. */
+/** Extracts the whole image into `dir`, which is emptied first. False when the image has no file system. */
 export async function extractImage(image: string, dir: string, signal?: AbortSignal): Promise<boolean> {
   await rm(dir, { recursive: true, force: true })
   await runProgram(['mkdir', '-p', dir])

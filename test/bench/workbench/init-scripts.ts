@@ -1,5 +1,6 @@
 // /sbin/init of the workbench's images. The bootloader tells it by environment where things lie:
-// BOARD_NODE, BOARD_AGENT, BOARD_CONFIG, BOARD_ROOT, BOARD_WATCHDOG.
+// BOARD_NODE, BOARD_AGENT, BOARD_CONFIG, BOARD_ROOT, BOARD_WATCHDOG; BOARD_STEPS, BOARD_STEP_SETTINGS, BOARD_STEP_STATE, BOARD_STEP_SOCKET; in a trial BOARD_FLIGHT, the
+// folder of the flight record.
 
 /**
  * Starts the agent and starts it again when it ends by itself, as systemd would: five times within ten seconds,
@@ -14,15 +15,29 @@ stop() {
 }
 trap stop TERM INT
 
+milestone() {
+  [ -z "$BOARD_FLIGHT" ] || echo "$1 $(cut -d ' ' -f 1 /proc/uptime) $2" >> "$BOARD_FLIGHT/boots"
+}
+milestone init
+
 while :; do : > "$BOARD_WATCHDOG"; sleep 1; done &
+
+# In place of a socket unit, which would start it when the agent connects.
+if [ -e "$BOARD_STEP_SETTINGS" ]; then
+  while :; do
+    "$BOARD_NODE" "$BOARD_STEPS" --socket "$BOARD_STEP_SOCKET" --state "$BOARD_STEP_STATE" --settings "$BOARD_STEP_SETTINGS"
+    sleep 0.2
+  done &
+fi
 
 starts=0
 since=$(date +%s)
 while [ "$starts" -lt 5 ]; do
   starts=$((starts + 1))
-  "$BOARD_NODE" "$BOARD_AGENT" run --config "$BOARD_CONFIG" &
+  "$BOARD_NODE" "$BOARD_AGENT" run --config "$BOARD_CONFIG" --refused "$BOARD_ROOT/../config-refused" &
   agent=$!
   wait "$agent"
+  milestone agent-ended "exited $?"
   agent=
   sleep 0.2
   now=$(date +%s)

@@ -11,7 +11,7 @@ export interface Power {
 }
 
 /**
- * Makes this process the device's only bootloader, for as long as it lives; throws when another one is.
+ * Makes this process the device's only bootloader until it ends. Throws when another process is.
  * What an earlier one left running is ended first.
  */
 export async function takePower(folder: DeviceFolder): Promise<Power> {

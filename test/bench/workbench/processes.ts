@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** The name of the environment variable by which a device's processes are known; its value belongs to one power-on. */
 export const POWER_MARK = 'BOARD_POWER'
 
-/** A process, told apart from a later one with the same number by its start time. */
+/** A process. Its start time distinguishes it from a later one with the same number. */
 export interface ProcessIdentity {
   readonly pid: number
   readonly startTime: string

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process'
+import { access } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { providerOptions } from '../../../src/adapters/swupdate/provider.ts'
 
 /** The environment with the folders of system administration programs on the path, which a plain user's path lacks. */
 export const programEnvironment: NodeJS.ProcessEnv = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
@@ -6,7 +9,7 @@ export const programEnvironment: NodeJS.ProcessEnv = { ...process.env, PATH: `${
 export interface ProgramOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
-  readonly input?: string
+  readonly input?: string | Buffer
   readonly signal?: AbortSignal
 }
 
@@ -31,4 +34,17 @@ export function runProgram(argv: readonly [string, ...string[]], options: Progra
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
   })
+}
+
+/** How swupdate is called so that it verifies as the agent has it verify. */
+export async function swupdateProgram(): Promise<readonly ['swupdate', ...string[]]> {
+  for (const folder of (programEnvironment.PATH ?? '').split(delimiter)) {
+    const file = join(folder, 'swupdate')
+    const isThere = await access(file).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return ['swupdate', ...(await providerOptions(file))]
+  }
+  return ['swupdate']
 }

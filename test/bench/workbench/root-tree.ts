@@ -13,7 +13,7 @@ export interface RootTree {
   readonly healthChecks?: Readonly<Record<string, string>>
   /** Size of a file of pseudo-random bytes, so that images of two versions differ and do not compress. */
   readonly payloadBytes?: number
-  /** What the pseudo-random bytes come from; the version unless told. */
+  /** Seed of the pseudo-random bytes. Default: the version. */
   readonly seed?: string
   /** More files: path → content. */
   readonly files?: Readonly<Record<string, string>>

@@ -7,18 +7,20 @@ import { HARDWARE, type RootTree } from './root-tree.ts'
 
 /** A bundle for the workbench: one image, for either slot. */
 export interface BundleDescription {
-  /** What is in the image. */
+  /** Content of the image. */
   readonly tree: RootTree
-  /** The version that `sw-description` claims; what the image says unless told. */
+  /** Version in `sw-description`. Default: the image's. */
   readonly version?: string
   readonly imageBytes?: number
   readonly hardware?: string
   /** Level of zstd(1) to compress the image with. */
   readonly zstd?: number
-  /** The slots it can be installed to; both unless told. */
+  /** The slots it can be installed to. Default: both. */
   readonly slots?: readonly ('a' | 'b')[]
   /** Bootloader variables the bundle sets itself. The agent, not the bundle, activates a slot: such a bundle must do no harm. */
   readonly bootEnv?: Readonly<Record<string, string>>
+  /** AES key that the image is encrypted with. */
+  readonly key?: Buffer
 }
 
 const IMAGE = 'rootfs.ext4'
@@ -28,7 +30,10 @@ export async function buildBundle(path: string, description: BundleDescription, 
   const dir = await mkdtemp(join(dirname(path), 'bundle-'))
   try {
     const { tree, version = tree.version, hardware = HARDWARE, slots = ['a', 'b'], bootEnv = {} } = description
-    const packed = description.zstd === undefined ? {} : { zstd: description.zstd }
+    const packed = {
+      ...(description.zstd === undefined ? {} : { zstd: description.zstd }),
+      ...(description.key === undefined ? {} : { key: { key: description.key } }),
+    }
     const image = join(dir, IMAGE)
     await buildImage(image, tree, description.imageBytes)
     const sources = slots.map(slot => [slot, { image, device: `pi-adu/${slot}` }])

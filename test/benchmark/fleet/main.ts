@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
-import { Command } from 'commander'
-import { repositoryRoot } from '../../../image/build/repository.ts'
+import { repositoryRoot } from '../../../image/builder/repository.ts'
+import { commandLine } from '../../../src/cli/command-line.ts'
 import { openAuthority } from '../../bench/authoring/keys.ts'
 import { startHub } from '../../bench/hub/hub.ts'
 import { countOf, KINDS, messagesOf, peakOf, perSecond, requestsOf, type Seen } from './counting.ts'
@@ -17,8 +17,10 @@ const CONNECTIONS_PER_DAY = 24 / 19
 const FLEET = 10_000
 const GOAL = 6
 
-const { devices, processes, spread, idle, write } = new Command('bench:fleet')
-  .description('starts many agents without machines against the bench hub, and counts what a fleet costs the hub')
+const { devices, processes, spread, idle, write } = commandLine(
+  'bench:fleet',
+  'starts many agents without machines against the bench hub, and counts what a fleet costs the hub',
+)
   .option('--devices <count>', '', Number, 500)
   .option('--processes <count>', '', Number, 4)
   .option('--spread <seconds>', 'piAdu.hub.spreadSeconds of the second round', Number, 60)

@@ -1,4 +1,4 @@
-import { leanMqtt } from '../../../src/adapters/lean-mqtt.ts'
+import { leanMqtt } from '../../../src/adapters/iot-hub/lean-mqtt.ts'
 import type { RootKey } from '../../../src/trust/root-keys.ts'
 import { ControlPlane } from '../../bench/control-plane/control-plane.ts'
 

@@ -8,6 +8,8 @@ export interface Flaw {
   /** What the twin shows. */
   readonly code: string
   readonly verdict?: 'refuse' | 'ignore'
+  /** The detached manifests that can be fetched. */
+  readonly detached?: readonly Buffer[]
   /** Whether signature and hash are right all the same. */
   readonly authentic?: boolean
 }

@@ -1,0 +1,70 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { IMAGE } from './data.ts'
+
+const UNIT_FOLDERS = ['etc/systemd/system', 'usr/lib/systemd/system', 'usr/local/lib/systemd/system']
+const PROGRAM_FOLDERS = ['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin']
+
+/** Trees and files that a layer may not touch, with the reason. */
+const PROTECTED: readonly [path: string, why: string][] = [
+  ...['dev', 'proc', 'run', 'sys', 'tmp', 'var', 'home'].map(
+    path => [path, 'it is not part of a slot: other things are mounted there'] as [string, string],
+  ),
+  ['data', 'the data partition outlives the system: use data.txt'],
+  ['boot', 'kernel and boot state belong to the image'],
+  ...['bin', 'sbin', 'lib', 'lib64'].map(path => [path, `write usr/${path} instead`] as [string, string]),
+  ...['passwd', 'group', 'shadow', 'gshadow'].map(
+    name => [`etc/${name}`, 'users belong to users.txt'] as [string, string],
+  ),
+  ...['adu-version', 'hwrevision', 'swupdate', 'pi-adu', 'machine-id', 'resolv.conf'].map(
+    name => [`etc/${name}`, 'it belongs to the system'] as [string, string],
+  ),
+  ['etc/init.d', 'use a unit of systemd'],
+  ['usr/lib/pi-adu', 'it belongs to the agent'],
+  ['usr/lib/clock-epoch', 'it belongs to the system'],
+  ['usr/lib/modules', 'kernel modules belong to modules.txt'],
+  ['usr/lib/systemd/systemd', 'it belongs to the system'],
+  ['usr/lib/systemd/system-generators', 'a generator runs before anything is checked'],
+  ['usr/sbin/init', 'it belongs to the system'],
+  ...UNIT_FOLDERS.flatMap(folder =>
+    ['data.mount', 'systemd-networkd.service'].map(
+      name => [`${folder}/${name}`, 'it belongs to the system'] as [string, string],
+    ),
+  ),
+  // Drop-ins for all units of a type, and for all whose name begins with "pi-" (systemd.unit(5)).
+  ...UNIT_FOLDERS.flatMap(folder =>
+    ['service', 'socket', 'timer', 'path'].flatMap(type =>
+      [`${type}.d`, `pi-.${type}.d`].map(
+        name =>
+          [`${folder}/${name}`, "it is a drop-in for the agent's units as well: name your own unit"] as [
+            string,
+            string,
+          ],
+      ),
+    ),
+  ),
+  ...PROGRAM_FOLDERS.flatMap(folder =>
+    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'systemctl', 'getent'].map(
+      name => [`${folder}/${name}`, 'the agent runs the program of this name'] as [string, string],
+    ),
+  ),
+]
+
+/** The image's own files, relative to the root. */
+const OWN: ReadonlySet<string> = new Set(
+  readdirSync(join(IMAGE, 'rootfs'), { recursive: true, withFileTypes: true })
+    .filter(entry => !entry.isDirectory())
+    .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(join(IMAGE, 'rootfs').length + 1)),
+)
+
+/** What the owner of a device may say to the step service, although its folders are the system's (src/steps/README.md). */
+const OWNERS = /^(etc\/pi-adu\/steps\.json|usr\/lib\/pi-adu\/handlers\.d\/[^/]+)$/
+
+/** Why a layer may not bring this file of the root file system; undefined when it may. Pure. */
+export function whyProtected(path: string): string | undefined {
+  if (OWNERS.test(path)) return undefined
+  for (const [place, why] of PROTECTED) if (path === place || path.startsWith(`${place}/`)) return why
+  if (OWN.has(path)) return 'it belongs to the image'
+  // Drop-ins of units, and their rules, by the agent's name wherever they lie.
+  return path.split('/').some(part => /(^|-)pi-adu/.test(part)) ? 'it belongs to the agent' : undefined
+}

@@ -1,0 +1,267 @@
+/**
+ * Descriptions that SWUpdate takes, one or more for each feature its manual names. `@x@` stands for the hash of the payload
+ * `x`; `@ivt@` for the vector that the payload `e` is encrypted with.
+ */
+
+const sha = (file: string): string => `sha256 = "@${file}@"`
+const head = 'version = "1.2.3"; hardware-compatibility: [ "1.0" ];'
+const wrap = (...lines: string[]): string => `software = {\n${lines.map(line => `  ${line}\n`).join('')}}\n`
+const raw = (file: string, more = ''): string =>
+  `{ filename = "${file}"; type = "raw"; device = "pi-adu/b"; ${sha(file)}; ${more} }`
+
+export const SEEDS: readonly string[] = [
+  wrap(
+    head,
+    `stable = { a = { images: ( ${raw('x', 'installed-directly = true;')} ); }; b = { images: ( ${raw('z', 'compressed = "zstd"; installed-directly = true;')} ); }; };`,
+  ),
+  wrap(
+    'version = "2.0"; description = "for two boards";',
+    'pi = {',
+    '  hardware-compatibility: [ "1.0", "1.1" ];',
+    `  stable = { a: { images: ( ${raw('x')} ) }, b: { images: ( ${raw('y')} ) } };`,
+    '};',
+    `other = { hardware-compatibility: [ "2.1" ]; stable = { b = { files: ( { filename = "y"; path = "/srv/y"; device = "/dev/null"; filesystem = "ext4"; ${sha('y')} } ) } } };`,
+  ),
+  wrap('version = "3"; pi: { hardware-compatibility: ( "1.0" ); };', `stable: { a: { images: ( ${raw('x')} ); }; };`),
+  wrap(
+    head,
+    `common = ( ${raw('y')}, ${raw('x')} );`,
+    'stable = {',
+    `  shared = ( ${raw('s')}, { ref = "#../common" } );`,
+    '  a = { images: ( { ref = "#../shared" } ) };',
+    '  b = { images: ( { ref = "#software/common" } ) };',
+    '};',
+  ),
+  wrap(
+    head,
+    `slot: { images: ( ${raw('x')} ); scripts: ( { filename = "s"; type = "shellscript"; ${sha('s')} } ) };`,
+    'stable = { a = { ref = "#../slot" }; b = { ref = "#./../slot"; }; };',
+    'other = { stable = { b = { ref = "#software/slot" } } };',
+  ),
+  wrap(
+    head,
+    'stable = { a = { images: ( { ref = "#./../../stable/one" }, { ref = "#software/two" } ); };',
+    `  one = ( ${raw('y')} ); b = { images: ( { ref = "#../../two" } ) } };`,
+    `two = ( { ref = "#./three" } ); three = ( ${raw('x')}, ${raw('s')} );`,
+  ),
+  wrap(head, `stable = { list = ( ${raw('x')} ); a = { images = { ref = "#software/stable/list" } } };`),
+  wrap(
+    head,
+    `images: ( ${raw('x')} );`,
+    `files: ( { filename = "y"; path = "/srv/y"; ${sha('y')}; preserve-attributes = true }, { filename = "g"; type = "archive"; path = "/srv"; ${sha('g')}; compressed = "zlib" } );`,
+    `scripts: ( { filename = "s"; type = "preinstall"; data = "a b"; ${sha('s')} }, { type = "toggleboot"; device = "/dev/null" } );`,
+    'bootenv: ( { name = "one"; value = "1" }, { name = "two"; value = "" } );',
+  ),
+  wrap(
+    head,
+    'partitions: ( { type = "diskpart"; device = "/dev/null"; properties: { labeltype = "gpt"; partition-1 = [ "size=64M", "start=2048", "name=a" ]; } } );',
+    'stable: { a: { partitions: ( { name = "vol"; device = "mtd4"; size = 104896512L } );',
+    `  images: ( { filename = "x"; volume = "vol"; ${sha('x')} } ); uboot: ( { name = "n"; value = "v" } ); }; };`,
+  ),
+  wrap(
+    head,
+    'embedded-script = "\n',
+    'function check(image)\n  return true, image\nend\n";',
+    `stable = { a = { images: ( ${raw('x', 'hook = "check";')} ) }; b = { images: ( ${raw('x')} ) } };`,
+  ),
+  wrap(
+    '# a comment\n  // another\n  /* and { one } */',
+    'version="1" ".2" /* glued */ "\\x2e3"',
+    'hardware-compatibility:["#RE:^[0-9]+.[01]$","9"]',
+    'bootloader_state_marker = FALSE; bootloader_transaction_marker = true, output = "/dev/null";',
+    `stable={a={images:({filename="x"device="pi-adu/b",type:"raw",${sha('x')},offset="1M",name="app",version="2",install-if-different=True}`,
+    `,{filename="y";device="/dev/null";offset=0x200;${sha('y')};path="";mtdname="";size=12})}}`,
+    'number = 1; long = 0x1FFFFFFFFL; float = -1.5e3; list = ( 1, "x", { }, ( ), [ ] );',
+  ),
+  wrap(
+    head,
+    `stable = { a = { images: ( ${raw('e', 'encrypted = true; ivt = "@ivt@";')} ) }; b = { images: ( ${raw('x', 'encrypted = false;')} ) } };`,
+  ),
+  wrap(head, `main = { x = { images: ( ${raw('x', 'install-if-higher = true; name = "n"; version = "1";')} ) } };`),
+  wrap(
+    head,
+    'main = { x = { bootenv: ( { name = "a"; value = "b" } ) } };',
+    `files: ( { filename = "s"; path = "/s"; ${sha('s')} } );`,
+  ),
+]
+
+/** What mutations are made with: pieces that mean something to one reader or the other. */
+export const PIECES: readonly string[] = [
+  ...[
+    '{',
+    '}',
+    '(',
+    ')',
+    '[',
+    ']',
+    ';',
+    ',',
+    '=',
+    ':',
+    '"',
+    '\\',
+    '/',
+    '#',
+    '//',
+    '/*',
+    '*/',
+    '@include "x"\n',
+    '.',
+    '-',
+    '+',
+  ],
+  ...[
+    'true',
+    'FALSE',
+    '0',
+    '1',
+    '-1',
+    '0x10',
+    '1L',
+    '0xFFL',
+    '1.5',
+    '.5',
+    '1e3',
+    '"x"',
+    '""',
+    '"\\x41"',
+    '"\\n"',
+    '"\\q"',
+  ],
+  ...['[ ]', '( )', '{ }', '[ 1, "a" ]', '[ 1, 1L ]', '[ 1, ]', '( 1, )', '3000000000', '99999999999999999999'],
+  ...['\n', '\r\n', ' ', '\t', '\f', '\v', '\u00a0', '\u0000', '\ufeff', 'ä', '"ä"', '*', 'a-b_*', '\n#\n', '# x'],
+  ...[
+    'ref = "#./a";',
+    'ref = "#../b";',
+    'ref = "#software/stable/a";',
+    'ref = "x";',
+    '{ ref = "#./images" }',
+    'ref = 1;',
+  ],
+  ...[
+    'hardware-compatibility = [ "1.0" ];',
+    'hardware-compatibility = "1.0";',
+    'version = "9";',
+    'version = 9;',
+    'images: ( );',
+  ],
+  ...[
+    'type = "raw";',
+    'type = "none";',
+    'type = "uboot";',
+    'type = "";',
+    'filename = "x";',
+    'filename = "nothing";',
+    'hook = "none";',
+  ],
+  ...[
+    'sha256 = "@x@";',
+    'sha256 = "@y@";',
+    'sha256 = "12";',
+    'compressed = "xz";',
+    'compressed = true;',
+    'compressed = 1;',
+  ],
+  ...[
+    'installed-directly = true;',
+    'installed-directly = 1;',
+    'encrypted = true;',
+    'ivt = "0";',
+    'offset = "1Q";',
+    'offset = -1;',
+  ],
+  ...[
+    'embedded-script = "";',
+    'scripts: ( { filename = "s"; sha256 = "@s@" } );',
+    'stable',
+    'software',
+    'pi',
+    'a',
+    'images',
+    'files',
+  ],
+]
+
+/** Whole settings, to stand before any other. */
+export const SETTINGS: readonly string[] = [
+  ...PIECES.filter(each => each.endsWith(';') && each.length > 1),
+  ...[
+    'name = "n";',
+    'description = "d";',
+    'description = 1;',
+    'output = 1;',
+    'x = [ ];',
+    'y = ( { } );',
+    'z = { };',
+    'b = 1L;',
+  ],
+  ...[
+    'properties: { a = "1"; b = [ "x", "y" ]; };',
+    'properties: ( );',
+    'properties: { a = 1; };',
+    'data = "d";',
+    'path = 5;',
+  ],
+  ...[
+    'size = 5;',
+    'size = "5";',
+    'size = 5000000000L;',
+    'offset = 0x10;',
+    'offset = "0x10K";',
+    'offset = "";',
+    'offset = 1.5;',
+  ],
+  ...[
+    'files: ( { filename = "y"; path = "/y"; sha256 = "@y@" } );',
+    'files: { filename = "y" };',
+    'files: [ "y" ];',
+    'files = 1;',
+  ],
+  ...['scripts: ( { filename = "s"; type = "lua"; sha256 = "@s@"; data = "" } );', 'scripts: ( { filename = "s" } );'],
+  ...[
+    'scripts: ( { type = "gptswap" } );',
+    'bootenv: ( { name = "n" } );',
+    'bootenv: ( { value = "n" } );',
+    'uboot: ( );',
+  ],
+  ...[
+    'partitions: ( { device = "d"; name = "n" } );',
+    'partitions: ( { name = "n" } );',
+    'partitions: ( { type = "raw"; device = "d" } );',
+  ],
+  ...[
+    'images: ( { ref = "#./images" } );',
+    'a: { ref = "#./a" };',
+    'a = { ref = "#../software" };',
+    'bootenv: ( { filename = "s" } );',
+  ],
+  ...[
+    'hardware-compatibility: [ "2.1", "1.0" ];',
+    'hardware-compatibility: [ ];',
+    'hardware-compatibility: ( "1.0", 1 );',
+  ],
+  ...[
+    'hardware-compatibility: [ "#RE:" ];',
+    'hardware-compatibility: [ "#RE:^1", "x" ];',
+    'hardware-compatibility: [ "#RE:[" ];',
+  ],
+  ...[
+    'hardware-compatibility: [ "#RE:1.0|2" ];',
+    'hardware-compatibility: [ "#RE:^(1)[.]0$" ];',
+    'hardware-compatibility: { a = "1.0" };',
+  ],
+  ...[
+    'install-if-different = true; name = "n"; version = "1";',
+    'preserve-attributes = "x";',
+    'mtdname = "m";',
+    'volume = "v";',
+  ],
+  ...[`path = "${'p'.repeat(255)}";`, `path = "${'p'.repeat(256)}";`, `device = "${'d'.repeat(300)}";`, 'device = "";'],
+  ...[
+    `version = "${'1'.repeat(300)}";`,
+    'filename = "../x";',
+    'filename = "TRAILER!!!";',
+    'filename = "sw-description";',
+    'filename = "";',
+  ],
+]

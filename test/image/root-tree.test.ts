@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, test } from 'node:test'
+import { enableUnit, refuseOutside } from '../../image/builder/root-tree.ts'
+
+const home = mkdtempSync(join(tmpdir(), 'root-tree-'))
+after(() => rmSync(home, { recursive: true, force: true }))
+
+/** The build machine's own folder, which a tree must not reach. */
+const outside = mkdtempSync(join(home, 'outside-'))
+
+/** Path → content; a text that begins with `->` is a link, a path that ends with `/` a folder. */
+function treeOf(content: Readonly<Record<string, string>>): string {
+  const tree = mkdtempSync(join(home, 'tree-'))
+  for (const [path, text] of Object.entries(content)) {
+    const file = join(tree, path)
+    mkdirSync(path.endsWith('/') ? file : dirname(file), { recursive: true })
+    if (path.endsWith('/')) continue
+    if (text.startsWith('->')) symlinkSync(text.slice(2), file)
+    else writeFileSync(file, text)
+  }
+  return tree
+}
+
+const BASE = {
+  'usr/lib/ssl/certs': `->${outside}`,
+  'usr/lib/up': '->../../../x',
+  'usr/share/app-1/': '',
+  'usr/share/app': '->app-1',
+  'usr/share/far': '->app/../../lib/ssl',
+  'usr/share/loop': '->loop',
+  bin: '->usr/bin',
+  'usr/bin/': '',
+}
+const PLACES: readonly [path: string, link: string | undefined][] = [
+  ['usr/lib/ssl/certs/my.pem', 'usr/lib/ssl/certs'],
+  ['usr/lib/ssl/certs/deep/my.pem', 'usr/lib/ssl/certs'],
+  ['usr/lib/up/file', 'usr/lib/up'],
+  ['usr/share/far/certs/my.pem', 'usr/lib/ssl/certs'],
+  ['usr/share/loop/file', 'usr/share/loop'],
+  ['usr/share/app/file', undefined],
+  ['bin/app', undefined],
+  ['usr/lib/app/file', undefined],
+  // The link itself may be replaced.
+  ['usr/lib/ssl/certs', undefined],
+]
+for (const [path, link] of PLACES) {
+  test(`a file of a layer at ${path} is ${link ? 'refused' : 'accepted'}`, async () => {
+    const checking = refuseOutside(treeOf(BASE), [path])
+    if (link === undefined) return checking
+    await assert.rejects(checking, {
+      message: `a layer is refused: ${path}: ${link} is a link in the image: name the folder that it leads to instead`,
+    })
+  })
+}
+
+const UNIT = 'usr/lib/systemd/system/app.service'
+const SYSTEM = 'etc/systemd/system'
+
+test('a unit is enabled for each target that wants it', async () => {
+  const tree = treeOf({ [UNIT]: '[Install]\nWantedBy=multi-user.target  dev-x@1.device \n', [`${SYSTEM}/`]: '' })
+  await enableUnit(tree, 'app.service')
+  await enableUnit(tree, 'app.service')
+  assert.deepEqual(readdirSync(join(tree, SYSTEM)).sort(), ['dev-x@1.device.wants', 'multi-user.target.wants'])
+  assert.equal(readlinkSync(join(tree, SYSTEM, 'multi-user.target.wants/app.service')), `/${UNIT}`)
+})
+
+const WRONG: readonly [what: string, content: Readonly<Record<string, string>>, why: RegExp][] = [
+  ['a target with a path', { [UNIT]: 'WantedBy=../../../../outside\n' }, /WantedBy="\.\..* is not the name of a unit/],
+  ['an absolute target', { [UNIT]: `WantedBy=${outside}/x\n` }, /is not the name of a unit/],
+  [
+    'a folder of wants that is a link',
+    { [UNIT]: 'WantedBy=foo.target\n', [`${SYSTEM}/foo.target.wants`]: `->${outside}` },
+    /etc\/systemd\/system\/foo\.target\.wants is not a folder/,
+  ],
+  ['a unit that is a link to the build machine', { [UNIT]: `->${outside}/unit` }, /a link that leads out of the image/],
+  ['no unit', {}, /there is no app\.service/],
+  ['a unit that nothing wants', { [UNIT]: '[Service]\n' }, /wanted by nothing/],
+]
+for (const [what, content, why] of WRONG) {
+  test(`${what} is refused, and nothing is written outside of the tree`, async () => {
+    writeFileSync(join(outside, 'unit'), 'WantedBy=multi-user.target\n')
+    await assert.rejects(enableUnit(treeOf({ [`${SYSTEM}/`]: '', ...content }), 'app.service'), why)
+    assert.deepEqual(readdirSync(outside), ['unit'])
+    assert.ok(
+      readdirSync(home).every(name => /^(tree|outside)-\w{6}$/.test(name)),
+      String(readdirSync(home)),
+    )
+  })
+}
