@@ -127,7 +127,7 @@ test('the example layer runs: its unit as its user, with a folder on data, a mod
   assert.equal(await shell('echo $(stat -c "%a %U" /data/hello/token) $(cat /data/hello/token)'), '400 hello sesame')
   assert.equal(await shell('cat /data/hello/starts'), '1')
   assert.equal(await shell('modprobe -n ramoops && grep -c gpio=17=ip,pd /boot/firmware/config.txt'), '1')
-  assert.match(await shell('pi-adu status'), /^layers {6}hello 1\.0\.0, stick 1\.0\.0/m)
+  assert.match(await shell('pi-adu status'), /^layers {6}wlan 1\.0\.0, hello 1\.0\.0, stick 1\.0\.0/m)
   assert.equal(await shell('runuser -u adu -- /etc/pi-adu/health.d/hello && echo healthy'), 'healthy')
   assert.equal(await shell('ls /boot/firmware/hello.token 2>/dev/null | wc -l'), '0')
 })
