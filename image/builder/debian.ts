@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { cached } from './cache.ts'
 import { IMAGE, linesOf } from './data.ts'
 import { debianFirst } from './layer-sources.ts'
+import { kernelVersion } from './modules.ts'
 import { withOrigins } from './package-origins.ts'
 import { type Release, TRIXIE } from './release.ts'
 import { run } from './run.ts'
@@ -11,10 +12,10 @@ import { run } from './run.ts'
 const COPYRIGHT = '/usr/share/doc/*/copyright'
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
-/** `usr/…` and `boot/…` of each package in boot-packages.txt, in a folder named after it; the kernel's folder is `kernel`. */
+/** `usr/…` and `boot/…` of each package in boot-packages.txt, in a folder named after it; the kernel's folder is `kernel`, its modules indexed. */
 export function bootParts(refresh: string, { kinds, suites, preferences, inputs }: Release = TRIXIE): Promise<string> {
   const names = linesOf('boot-packages.txt')
-  return cached(`boot-parts${kinds}`, [names, suites, refresh, ...inputs], async dir => {
+  return cached(`boot-parts${kinds}`, [names, suites, refresh, ...inputs, 'indexed'], async dir => {
     const apt = await privateApt(join(dir, '.apt'), debianSources(suites), preferences)
     const kernel = await kernelPackages(apt)
     await apt('apt-get', 'download', ...names.filter(name => name !== 'linux-image-arm64'), ...kernel)
@@ -26,6 +27,8 @@ export function bootParts(refresh: string, { kinds, suites, preferences, inputs 
       versions.push(`${name}\t${decodeURIComponent(version!)}`)
     }
     await unsplit(join(dir, 'kernel'))
+    // modules.dep and modules.alias, which the packages leave to their installation.
+    await run(['depmod', '-b', join(dir, 'kernel/usr'), await kernelVersion(dir)])
     await writeFile(join(dir, 'versions.txt'), `${versions.sort().join('\n')}\n`)
     await run(['rm', '-rf', join(dir, '.apt')])
   })
@@ -44,14 +47,13 @@ async function kernelPackages(apt: Awaited<ReturnType<typeof privateApt>>): Prom
   return [whole, ...pieces]
 }
 
-/** Gives split packages the form of the whole one: `boot/vmlinuz-VERSION`, and indexed modules. For device trees they have a link. */
+/** Gives split packages the form of the whole one: `boot/vmlinuz-VERSION`. For device trees they have a link. */
 async function unsplit(kernel: string): Promise<void> {
   for (const version of await readdir(join(kernel, 'usr/lib/modules'))) {
     const file = join(kernel, 'usr/lib/modules', version, 'vmlinuz')
     if (!(await lstat(file).catch(() => undefined))) continue
     await mkdir(join(kernel, 'boot'), { recursive: true })
     await rename(file, join(kernel, 'boot', `vmlinuz-${version}`))
-    await run(['depmod', '-b', join(kernel, 'usr'), version])
   }
 }
 

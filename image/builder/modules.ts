@@ -25,7 +25,6 @@ export async function kernelVersion(parts: string): Promise<string> {
 export async function moduleFiles(parts: string, names: readonly string[]): Promise<readonly string[]> {
   const version = await kernelVersion(parts)
   const from = join(parts, 'kernel/usr')
-  await indexOnce(from, version)
   const files = new Set<string>()
   for (const name of names) {
     const shown = (module: string) => run(['modprobe', '-d', from, '-S', version, '--show-depends', module])
@@ -56,9 +55,4 @@ export async function copyModules(parts: string, to: string, names: readonly str
     await copyFile(join(base, name), join(target, name))
   }
   await run(['depmod', '-b', to, version])
-}
-
-async function indexOnce(from: string, version: string): Promise<void> {
-  const names = await readdir(join(from, 'lib/modules', version))
-  if (!names.includes('modules.dep.bin')) await run(['depmod', '-b', from, version])
 }
