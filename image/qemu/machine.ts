@@ -22,19 +22,22 @@ export interface MachineOptions {
   readonly dir: string
   /** Where every write to the disk is logged, in its order (QEMU's blklogwrites); virt only. */
   readonly writeLog?: string
+  /** What the wire is plugged into: a backend of QEMU's `-netdev`, without its id, which is `net`; virt only. */
+  readonly wire?: string
   /** Further arguments of QEMU. */
   readonly more?: readonly string[]
 }
 
 /** QEMU's arguments for a board that boots `disk` through U-Boot; serial, monitor and display are not among them. */
-export function boardArguments({ board, disk, firmware, writeLog, more = [] }: Omit<MachineOptions, 'dir'>): string[] {
+export function boardArguments(options: Omit<MachineOptions, 'dir'>): string[] {
+  const { board, disk, firmware, writeLog, wire = 'user', more = [] } = options
   if (board === 'virt') {
     return [
       ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
       ...['-bios', join(firmware, 'u-boot-virt.bin')],
       ...(writeLog === undefined ? ['-drive', `file=${disk},format=raw,if=none,id=disk`] : logged(disk, writeLog)),
       ...['-device', 'virtio-blk-pci,drive=disk'],
-      ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=', '-device', 'virtio-rng-pci'],
+      ...['-netdev', `${wire},id=net`, '-device', 'virtio-net-pci,netdev=net,romfile=', '-device', 'virtio-rng-pci'],
       ...['-device', 'i6300esb', '-action', 'watchdog=reset'],
       ...more,
     ]

@@ -33,6 +33,8 @@ export interface GuestOptions {
   /** The owner's kernel parameters. */
   readonly extra?: string
   readonly writeLog?: string
+  /** As for `Machine`. */
+  readonly wire?: string
   readonly more?: readonly string[]
 }
 
@@ -86,7 +88,7 @@ export class Guest {
   }
 
   async powerOn(): Promise<Machine> {
-    const { board = 'virt', system, dir, more = [], writeLog, serial } = this.options
+    const { board = 'virt', system, dir, more = [], writeLog, wire, serial } = this.options
     const where = { disk: this.card.path, firmware: join(system, 'qemu'), dir }
     if (writeLog !== undefined) await writeFile(writeLog, '')
     this.#shellSince = -1
@@ -94,6 +96,7 @@ export class Guest {
       board,
       ...where,
       ...(writeLog !== undefined && { writeLog }),
+      ...(wire !== undefined && { wire }),
       more: [...more, ...(serial === undefined ? [] : await serialArguments(where, serial))],
     })
     return this.machine
