@@ -8,30 +8,17 @@ import { run } from '../../image/builder/run.ts'
 import { CHOICE } from '../bench/qemu/choice.ts'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import { idOfBoard } from '../bench/qemu/provisioned.ts'
-import type { Changes } from '../bench/qemu/system.ts'
 import { encodeBootEnv } from '../bench/workbench/boot-env.ts'
+import { assertChoices, say, slotAndVersion } from './choices.ts'
 import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
 
 // One device lives through all of this, in this order: what it is after one test is where the next one begins.
 let fleet: Fleet
 let guest: Guest
 
-const PANICS = { 'usr/sbin/init': '#!/bin/sh\nexit 1\n' }
-const HANGS = { 'usr/sbin/init': '#!/bin/sh\necho this init hangs\nwhile :; do sleep 1000; done\n' }
-const OFFLINE = { 'etc/systemd/network/20-wired.network': undefined }
-const FAILING = { 'etc/pi-adu/health.d/modem': '#!/bin/sh\necho the modem is silent >&2\nexit 1\n' }
-/** Its agent ends at once, and nobody settles the trial. The image waits for 20 minutes then. */
-const CRASHES = {
-  'usr/lib/pi-adu/pi-adu.mjs': 'process.exit(3)\n',
-  'etc/systemd/system/pi-adu-trial-guard.timer':
-    '[Unit]\nDefaultDependencies=no\nAfter=pi-adu-agent.service\n[Timer]\nOnActiveSec=10s\nAccuracySec=1s\n',
-}
 /** Of the board. Its configuration names neither hub nor device: it registers at the provisioning service. */
 const SERIAL = '10000000ABCDEF01'
 const TRIES = 2
-/** Seconds, so that a test of a hanging system need not wait for the two minutes that a busy machine is given. */
-const WATCHDOG = 45
-
 before(async () => {
   // The example layer without its packages, which would be minutes more of building.
   fleet = await Fleet.make(
@@ -44,7 +31,7 @@ before(async () => {
   )
   const health = { timeoutSeconds: 60, retrySeconds: 3 }
   guest = await fleet.flash({
-    ...{ serial: SERIAL, piAdu: { health, bootState: { tries: TRIES } }, extra: `adu.watchdog=${WATCHDOG}` },
+    ...{ serial: SERIAL, piAdu: { health, bootState: { tries: TRIES } } },
     more: ['-device', 'qemu-xhci,id=usb'],
   })
   await guest.card.put({ 'hello.token': 'sesame\n' })
@@ -57,12 +44,6 @@ after(async () => {
 const machine = () => guest.machine!
 const shell = async (command: string) => (await machine().shell(command)).output.trim()
 
-/** What the device is, asked of the device; the agent has no part in the answer. */
-async function slotAndVersion(): Promise<string> {
-  const text = await shell('sed "s/.*adu.slot=\\(.\\).*/slot \\1/" /proc/cmdline; cat /etc/adu-version')
-  return text.split(/\s+/).join(' ')
-}
-
 /** A root shell on the serial line, once this boot has come so far. */
 async function login(from = 0): Promise<void> {
   await machine().login(BOOT_MS, from)
@@ -71,31 +52,8 @@ async function login(from = 0): Promise<void> {
 const IDENTITY = ['du-config.json', 'hub-ca.pem', 'device.pem', 'device.key', 'state/identity/assignment.json']
 const identity = () => shell(`cd /data/adu && sha256sum ${IDENTITY.join(' ')} /etc/machine-id | cut -c1-64`)
 
-/** The choices of the boot script since `from`. */
-function choices(from: number): string[] {
-  const text = machine().serial.slice(from)
-  return [...text.matchAll(new RegExp(CHOICE, 'g'))].map(match => `${match[1]} ${match[2]}`)
-}
-
-/** Fails with what the last boot but one said: the reason of a boot too many. */
-function assertChoices(from: number, expected: readonly string[]): void {
-  const found = choices(from)
-  const text = machine().serial.slice(from)
-  const before = text.slice(0, text.lastIndexOf('pi-adu: slot ')).slice(-4000)
-  assert.deepEqual(
-    found,
-    expected,
-    `${found.join(', ')} instead of ${expected.join(', ')}; before the last:\n${before}`,
-  )
-}
-
 function assertApplied(report: Report): void {
   assert.equal(report.lastInstallResult?.resultCode, 700, JSON.stringify(report.lastInstallResult))
-}
-
-function assertFailed(report: Report, why: RegExp): void {
-  assert.equal(report.lastInstallResult?.resultCode, 0, JSON.stringify(report.lastInstallResult))
-  assert.match(report.lastInstallResult?.resultDetails ?? '', why)
 }
 
 let known: string
@@ -106,7 +64,7 @@ test('a flashed card with the configuration of its batch and its own certificate
   await fleet.connected()
   say('the first start: power-on to connected', started)
   await login()
-  assert.equal(await slotAndVersion(), 'slot a 1.0.0')
+  assert.equal(await slotAndVersion(guest), 'slot a 1.0.0')
   const left = await shell('ls /boot/firmware')
   for (const name of ['du-config.json', 'hub-ca.pem', 'device.pem', 'device.key']) {
     assert.doesNotMatch(left, new RegExp(name.replace('.', '\\.')))
@@ -114,7 +72,7 @@ test('a flashed card with the configuration of its batch and its own certificate
   assert.equal(await shell('stat -c "%a %U" /data/adu/device.key'), '600 adu')
   assert.match(await shell('pi-adu identity'), new RegExp(`${fleet.id}\\b`))
   assert.equal(await shell('stat -c "%a %U" /data/adu/du-config.json'), '600 adu')
-  assert.match(await shell('cat /proc/cmdline'), / fsck\.repair=yes .* adu\.trial=none /)
+  assert.match(await shell('cat /proc/cmdline'), / fsck\.repair=yes .* adu\.trial=none\b/)
   // What the data partition can grow to depends on it.
   assert.equal(await shell('stat -f -c %S /data'), '4096')
   known = await identity()
@@ -151,8 +109,8 @@ for (const [version, slot, most] of [
     assertApplied(await fleet.ended(workflow))
     say('reboot order to committed report', ordered)
     await login(from)
-    assert.equal(await slotAndVersion(), `slot ${slot} ${version}`)
-    assertChoices(from, [`${slot} trial`])
+    assert.equal(await slotAndVersion(guest), `slot ${slot} ${version}`)
+    assertChoices(guest, from, [`${slot} trial`])
     assert.match(await shell('fw_printenv'), new RegExp(`primary=${slot}\\s+trial=none`))
     assert.equal(await identity(), known)
     assert.equal(await shell('cat /data/hello/starts'), String(Number(version[0])))
@@ -225,88 +183,6 @@ test('a card with this very system in a USB reader is not taken for the one that
   await machine().monitor('device_del twin')
 })
 
-const FALL_BACKS: readonly [string, Changes, string[], RegExp, string?][] = [
-  [
-    'panics',
-    PANICS,
-    ['b trial', 'b trial', 'a fell back'],
-    /never started the agent; the last of 2 trial boots reached its root file system after \d+ s and never its services, and ended in a kernel panic: Attempted to kill init/,
-  ],
-  [
-    'has an init that hangs',
-    HANGS,
-    ['b trial', 'b trial', 'a fell back'],
-    /never started the agent; the last of 2 trial boots reached its root file system after \d+ s and never its services, and was ended by the watchdog \(/,
-  ],
-  [
-    'never connects',
-    OFFLINE,
-    ['b trial', 'a trial failed before'],
-    /the hub was not reached.*; the trial boot reached the agent after \d+ s and never the network \(/,
-  ],
-  [
-    'is not what was ordered',
-    {},
-    ['b trial', 'a trial failed before'],
-    /4\.4\.4.*; the trial boot reached the (agent|network|hub) after \d+ s \(/,
-    '4.4.4',
-  ],
-  [
-    'fails its health check',
-    FAILING,
-    ['b trial', 'a trial failed before'],
-    /health check modem failed with exit code 1: the modem is silent; the trial boot reached the hub after \d+ s \(/,
-  ],
-  [
-    'has an agent that crashes',
-    CRASHES,
-    ['b trial', 'a fell back'],
-    /its agent never came to work; (the trial boot|the last of \d+ trial boots) reached its services after \d+ s and never the agent, its agent ended (once|\d+ times) \(exited 3\), and was restarted because nobody settled it \(/,
-  ],
-]
-
-/** The device's configuration in these tests, so that they take less time; the files on the card keep their own. */
-const HASTY = ['s/"timeoutSeconds": 60/"timeoutSeconds": 30/', 's/"tries": 2/"tries": 1/']
-
-async function makeHasty(): Promise<void> {
-  const file = '/data/adu/du-config.json'
-  const from = machine().now
-  await shell(`cp -p ${file} ${file}.kept; sed -i ${HASTY.map(each => `-e '${each}'`).join(' ')} ${file}`)
-  await shell('systemctl restart pi-adu-agent')
-  await guest.waitForEvent('hub.connected', BOOT_MS, { from })
-  known = await identity()
-}
-
-for (const [number, [what, changes, expected, why, criteria]] of FALL_BACKS.entries()) {
-  test(`a system that ${what} falls back by itself, and the twin says why`, async () => {
-    if (number === 2) await makeHasty()
-    const version = `4.0.${number}`
-    const update = await fleet.author(version, changes, criteria)
-    const from = machine().now
-    const workflow = fleet.deploy(update)
-    await guest.waitForEvent('reboot', UPDATE_MS, { from })
-    const ordered = performance.now()
-    const report = await fleet.ended(workflow)
-    say(`${what}: reboot order to the report after the fall-back`, ordered)
-    console.log(`# ${what}: ${report.lastInstallResult?.resultDetails}`)
-    assertFailed(report, why)
-    assertChoices(from, expected)
-    await login(lastChoice(from))
-    assert.equal(await slotAndVersion(), 'slot a 3.0.0')
-    assert.equal(await identity(), known)
-  })
-}
-
-test('the whole record of the last trial is on the device', async () => {
-  const last = await shell('pi-adu status --last')
-  assert.match(last, /^trial {7}(the trial boot|the last of \d+ trial boots) reached its services/m)
-  for (const name of ['initramfs', 'root', 'init', 'agent-ended exited 3', 'guard']) {
-    assert.match(last, new RegExp(`\\d\\.\\d s {2}${name}\\s`))
-  }
-  await shell('mv /data/adu/du-config.json.kept /data/adu/du-config.json; systemctl restart pi-adu-agent')
-  known = await identity()
-})
-
 test('the power is cut in the middle of an install, right after activation, and in the trial boot', async () => {
   const update = await fleet.author('5.0.0')
   let from = machine().now
@@ -320,13 +196,13 @@ test('the power is cut in the middle of an install, right after activation, and 
   await machine().waitFor(CHOICE, BOOT_MS)
   await fleet.connected()
   say('a later start: power-on to connected', started)
-  assertChoices(0, ['a committed'])
+  assertChoices(guest, 0, ['a committed'])
   await guest.waitForEvent('reboot', UPDATE_MS)
   await guest.powerCut()
 
   await guest.powerOn()
   await machine().waitFor(CHOICE, BOOT_MS)
-  assertChoices(0, ['b trial'])
+  assertChoices(guest, 0, ['b trial'])
   from = machine().now
   await guest.waitForEvent('agent.started', BOOT_MS)
   await guest.powerCut()
@@ -334,9 +210,9 @@ test('the power is cut in the middle of an install, right after activation, and 
   // The trial has another try.
   await guest.powerOn()
   assertApplied(await fleet.ended(workflow))
-  assertChoices(0, ['b trial'])
+  assertChoices(guest, 0, ['b trial'])
   await login()
-  assert.equal(await slotAndVersion(), 'slot b 5.0.0')
+  assert.equal(await slotAndVersion(guest), 'slot b 5.0.0')
   assert.equal(await identity(), known)
 })
 
@@ -348,7 +224,7 @@ test('a trial that nobody settles is restarted by the image, even in emergency m
   fleet.bench.hub.faults.inject({ kind: 'refuseConnections', times: 'always', how: 'unavailable' })
   await guest.powerOn()
   await login()
-  assertChoices(0, ['b trial'])
+  assertChoices(guest, 0, ['b trial'])
   const soon = '/run/systemd/system/pi-adu-trial-guard.timer.d'
   await shell('systemctl stop pi-adu-agent; umount /boot/firmware')
   await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=20s\\n" > ${soon}/soon.conf`)
@@ -361,16 +237,6 @@ test('a trial that nobody settles is restarted by the image, even in emergency m
 test('through all of this the device has registered once', () => {
   assert.equal(fleet.bench.hub.provisioning.registrationsOf(fleet.id), 1)
 })
-
-function say(what: string, since: number): void {
-  console.log(`# ${what}: ${((performance.now() - since) / 1000).toFixed(1)} s`)
-}
-
-/** Where the boot script chose for the last time. */
-function lastChoice(from: number): number {
-  const matches = [...machine().serial.slice(from).matchAll(new RegExp(CHOICE, 'g'))]
-  return from + (matches.at(-1)?.index ?? 0)
-}
 
 /** By the disk's own count of sectors. */
 async function bytesWritten(): Promise<number> {
