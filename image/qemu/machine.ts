@@ -33,7 +33,8 @@ export function boardArguments(options: Omit<MachineOptions, 'dir'>): string[] {
   const { board, disk, firmware, writeLog, wire = 'user', more = [] } = options
   if (board === 'virt') {
     return [
-      ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
+      // One core: each further one costs more of a small machine than it gives. The Pi has its four.
+      ...['-M', 'virt,acpi=off', '-cpu', 'cortex-a53', '-smp', '1', '-m', '1024'],
       ...['-bios', join(firmware, 'u-boot-virt.bin')],
       ...(writeLog === undefined ? ['-drive', `file=${disk},format=raw,if=none,id=disk`] : logged(disk, writeLog)),
       ...['-device', 'virtio-blk-pci,drive=disk'],

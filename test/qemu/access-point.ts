@@ -66,14 +66,17 @@ ExecStart=/usr/lib/air/setup
 WantedBy=multi-user.target
 `
 
-const HOSTAPD_UNIT = `[Unit]
+/** The second one is off, and starts instead of the first. */
+const hostapdUnit = (name: string, other: string): string => `[Unit]
 Description=Access point
 Requires=air-radio.service
 After=air-radio.service
+Conflicts=${other}.service
+After=${other}.service
 
 [Service]
 Environment=LD_LIBRARY_PATH=/usr/lib/air
-ExecStart=ip netns exec air /usr/lib/air/hostapd /usr/lib/air/hostapd.conf
+ExecStart=ip netns exec air /usr/lib/air/hostapd /usr/lib/air/${name}.conf
 Restart=always
 RestartSec=1
 
@@ -81,10 +84,21 @@ RestartSec=1
 WantedBy=multi-user.target
 `
 
-const hostapdConf = (ssid: string, password: string): string =>
+/** The network of `air-hidden.service`, with the same password. */
+export const HIDDEN = 'Hidden Net'
+
+const hostapdConf = (ssid: string, bssid: string, security: readonly string[]): string =>
   `${[
-    ...['interface=wlan1', 'bridge=bridge', 'driver=nl80211', `ssid=${ssid}`, 'hw_mode=g', 'channel=1'],
-    ...['wpa=2', 'wpa_key_mgmt=WPA-PSK', 'rsn_pairwise=CCMP', `wpa_passphrase=${password}`],
+    ...[
+      'interface=wlan1',
+      'bridge=bridge',
+      'driver=nl80211',
+      `bssid=${bssid}`,
+      `ssid=${ssid}`,
+      'hw_mode=g',
+      'channel=1',
+    ],
+    ...['wpa=2', 'rsn_pairwise=CCMP', ...security],
   ].join('\n')}\n`
 
 /** A layer for an access point in the same machine as the device, at each boot. Needs `LAN`. Returns its folder. */
@@ -103,9 +117,19 @@ export async function accessPointLayer(folder: string, ssid: string, password: s
     [join(folder, 'modules.txt'), 'bridge\nmac80211_hwsim\n'],
     [join(folder, 'units.txt'), 'air-radio.service\nair.service\n'],
     [join(air, 'setup'), SETUP],
-    [join(air, 'hostapd.conf'), hostapdConf(ssid, password)],
+    [
+      join(air, 'air.conf'),
+      hostapdConf(ssid, '02:00:00:00:0a:b1', ['wpa_key_mgmt=WPA-PSK', `wpa_passphrase=${password}`]),
+    ],
+    [
+      join(air, 'air-hidden.conf'),
+      hostapdConf(HIDDEN, '02:00:00:00:0a:b2', [
+        ...['ignore_broadcast_ssid=1', 'wpa_key_mgmt=SAE', 'ieee80211w=2', `sae_password=${password}`],
+      ]),
+    ],
     [join(units, 'air-radio.service'), SETUP_UNIT],
-    [join(units, 'air.service'), HOSTAPD_UNIT],
+    [join(units, 'air.service'), hostapdUnit('air', 'air-hidden')],
+    [join(units, 'air-hidden.service'), hostapdUnit('air-hidden', 'air')],
     // It is not the device's.
     [join(networks, '10-air.network'), `[Match]\nMACAddress=${MAC}\n[Link]\nUnmanaged=yes\n`],
   ]

@@ -65,7 +65,7 @@ export class UbootDisk {
       ...(writeLog !== undefined && { writeLog }),
       firmware: join(this.#dir, 'firmware'),
       dir: this.#dir,
-      more: ['-m', '512', '-smp', '1', ...more],
+      more: ['-m', '512', ...more],
     })
   }
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
-import { accessPointLayer, LAN } from './access-point.ts'
+import { accessPointLayer, HIDDEN, LAN } from './access-point.ts'
 import { Fleet, UPDATE_MS } from './fleet.ts'
+import { until as untilOf } from './until.ts'
 
 // One device lives through all of this, in this order. Wire and WLAN are in one LAN; both reach the bench as 10.0.2.2.
 let fleet: Fleet
@@ -25,7 +26,10 @@ before(async () => {
       bootState: { tries: 1 },
     },
   })
-  await guest.card.put({ [`${SSID}.psk`]: `[Security]\nPassphrase=${PASSWORD}\n` })
+  await guest.card.put({
+    [`${SSID}.psk`]: `[Security]\nPassphrase=${PASSWORD}\n`,
+    [`${HIDDEN}.psk`]: `[Security]\nPassphrase=${PASSWORD}\n[Settings]\nHidden=true\n`,
+  })
   await guest.powerOn()
   await fleet.connected()
   await guest.machine!.login(BOOT_MS)
@@ -37,18 +41,10 @@ after(async () => {
 
 const output = async (command: string) => (await guest.machine!.shell(command)).output.trim()
 
-/** Asked again until it succeeds: iwd and networkd work in their own time. */
-async function until(what: string, command: string, seconds = 90): Promise<void> {
-  const { code, output: said } = await guest.machine!.shell(
-    `for i in $(seq ${seconds}); do { ${command}; } 2>/dev/null && break; sleep 1; done; ${command}`,
-    (seconds + 60) * 1000,
-  )
-  if (code === 0) return
-  const more = await output(
-    'ip address; ip route; networkctl list; systemctl --failed; journalctl -b -u iwd -u air -u air-radio -u systemd-networkd -o short-monotonic -n 80',
-  )
-  assert.fail(`${what}: ${said}\n${more}`)
-}
+const until = (what: string, command: string) =>
+  untilOf(guest, what, command, {
+    more: 'ip address; ip route; networkctl list; systemctl --failed; journalctl -b -u iwd -u air -u air-hidden -u air-radio -u systemd-networkd -o short-monotonic -n 80',
+  })
 
 const addressOf = (name: string) => `$(ip -4 -brief address show ${name} | grep -oE '10\\.0\\.2\\.[0-9]+')`
 /** Succeeds if packets to the bench leave by this interface. */
@@ -66,6 +62,18 @@ test('WLAN: a network of the boot partition is joined, and the device gets an ad
   assert.match(wire, /^en\w+$/)
   assert.equal(await output('ls /boot/firmware | grep -c psk; /usr/lib/wlan/trouble'), '0')
   assert.match(await output(`networkctl status ${RADIO} --no-pager`), /State: routable \(configured\).*Pi Net/s)
+})
+
+test('WLAN: a hidden network that takes WPA3 only is joined, and the first one again when it is back', async () => {
+  // Asked for a scan, because the pauses between those of iwd grow to minutes.
+  const joins = (name: string, security: string) =>
+    `iwctl station ${RADIO} scan >/dev/null 2>&1; iwctl station ${RADIO} show | grep -q "Connected network  *${name}" && iwctl station ${RADIO} show | grep -q "Security  *${security}" && ip -4 -brief address show ${RADIO} | grep -q 10.0.2.`
+  const began = performance.now()
+  await output('systemctl start air-hidden')
+  await until('the hidden network', joins(HIDDEN, 'WPA3-Personal'))
+  say('the hidden network: its access point instead of the first to an address', began)
+  await output('systemctl start air')
+  await until('the first network', joins(SSID, 'WPA2-Personal'))
 })
 
 test('WLAN: the wire has precedence while both are there, also for what others send', async () => {
