@@ -8,6 +8,7 @@ import { AgentError } from '../../src/domain/errors.ts'
 import { ercText } from '../../src/domain/result-codes.ts'
 import { readBootEnv } from '../bench/workbench/boot-env.ts'
 import { readJournal } from '../bench/workbench/device-folder.ts'
+import { isTaken } from '../every.ts'
 import { type Effect, errorAt, type Plan, planFile, readRecord, recordFile } from './effects.ts'
 import { type AgentReport, Pi, sha256Of } from './pi.ts'
 import { startRig } from './rig.ts'
@@ -19,8 +20,6 @@ import { startRig } from './rig.ts'
 
 /** Runs at the same time: more than cores, because a run mostly waits. */
 const AT_ONCE = 4
-/** EFFECTS_EVERY=10 in the environment takes every tenth run only. */
-const EVERY = Number(process.env.EFFECTS_EVERY ?? 1)
 /** In milliseconds. */
 const PATIENCE = 120_000
 const RANGE = 256 << 10
@@ -68,7 +67,7 @@ const runs = effects.flatMap(({ at, later }, index) => {
 let missed = 0
 
 describe('every effect', { concurrency: AT_ONCE, timeout: 60 * 60_000 }, () => {
-  for (const { at, kind } of runs.filter((_, index) => index % EVERY === 0)) {
+  for (const { at, kind } of runs.filter((_, index) => isTaken(index))) {
     test(`${kind} ${at}`, async () => {
       const { outcome, reached } = await run({ at, do: kind })
       const row = outcomes.get(at) ?? {}

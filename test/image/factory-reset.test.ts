@@ -16,6 +16,7 @@ import { after, test } from 'node:test'
 import { linesOf } from '../../image/builder/data.ts'
 import { repositoryRoot } from '../../image/builder/repository.ts'
 import { factoryReset } from '../../src/cli/factory-reset.ts'
+import { EVERY, FIRST } from '../every.ts'
 
 // image/initramfs/reset-data and the program that orders it, on a folder in place of the data partition.
 
@@ -146,7 +147,7 @@ test('after a power cut at any command the next start completes the reset, and w
     ['identity', [...KEPT, SECRET].sort()],
     ['all', []],
   ] as const) {
-    for (let at = 1, ended = false; !ended; at++) {
+    for (let at = FIRST + 1, ended = false; !ended; at += EVERY) {
       const data = new Partition()
       data.order(what)
       const calls = `${data.dir}.calls`

@@ -3,6 +3,7 @@ import test, { describe } from 'node:test'
 import { AgentError } from '../../src/domain/errors.ts'
 import { EXTENDED_RESULT_CODE, ercText } from '../../src/domain/result-codes.ts'
 import { CONTRACTS } from '../../src/ports/ports.ts'
+import { EVERY, FIRST } from '../every.ts'
 import { type Disturbance, errorOf, FakeDevice, type Goal, type System } from './fake-device.ts'
 
 const V2: System = { version: '2.0.0' }
@@ -118,7 +119,7 @@ describe('one disturbance at each effect of the way to a new system', () => {
 })
 
 test('two power cuts anywhere', async () => {
-  for (let first = 0; first < effects.length; first++) {
+  for (let first = FIRST; first < effects.length; first += EVERY) {
     for (let second = first + 1; second < first + effects.length + 6; second += 2) {
       const how = (first + second) % 3 === 0 ? 'cutAfter' : 'cutBefore'
       const device = await deployed(deploy(V2), [
@@ -158,7 +159,7 @@ describe('a new system', () => {
 
     test(`${name} is left again after a power cut at any effect`, async () => {
       const steps = (await deployed(goal)).effects.length
-      for (let at = 0; at < steps; at++) {
+      for (let at = FIRST; at < steps; at += EVERY) {
         for (const how of ['cutBefore', 'cutAfter', 'killed'] as const) {
           const device = await deployed(goal, [{ at, how }])
           assert.equal(device.system.version, '1.0.0', `${how} ${at}`)

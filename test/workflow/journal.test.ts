@@ -6,6 +6,7 @@ import { type Attempt, type InstallResult, JOURNAL_FORMAT } from '../../src/doma
 import type { Deployment } from '../../src/domain/deployment.ts'
 import { pendingSteps, stepBegun, stepDone } from '../../src/domain/step-record.ts'
 import { begun } from '../../src/workflow/begun.ts'
+import { isTaken } from '../every.ts'
 import { type Disturbance, FakeDevice, type System } from './fake-device.ts'
 import { DAMAGE, damage, MemoryDisk } from './memory-disk.ts'
 import { asNewer } from './newer-journal.ts'
@@ -111,7 +112,7 @@ describe('a journal that is damaged at any effect of an update', () => {
     for (const how of ['rotten', 'gone']) {
       for (const cut of how === 'gone' ? ([true] as const) : ([undefined, true] as const)) {
         test(`${name} ${how}${cut ? ', and a power cut' : ''}: ends on the new system`, async () => {
-          for (const at of effects.keys()) {
+          for (const at of [...effects.keys()].filter(isTaken)) {
             hasRun(await deployed({ damaged: { at, files, how, ...(cut ? { cut } : {}) } }))
           }
         })
@@ -123,7 +124,7 @@ describe('a journal that is damaged at any effect of an update', () => {
       ['that is never healthy', { version: '2.0.0', findings: ['unit web.service failed'] }],
     ] as const) {
       test(`${name} rotten, with a new system ${what}: the old one runs, and the twin says that it failed`, async () => {
-        for (const at of (await deployed({ system })).effects.keys()) {
+        for (const at of [...(await deployed({ system })).effects.keys()].filter(isTaken)) {
           const device = await deployed({ system, damaged: { at, files, how: 'rotten', cut: true } })
           assert.equal(device.system.version, '1.0.0', `${at}`)
           assert.equal(resultOf(device).resultCode, 0)
