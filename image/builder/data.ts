@@ -17,6 +17,10 @@ export function linesOf(name: string): string[] {
     .filter(line => line !== '' && !line.startsWith('#'))
 }
 
+/** Links of the root file system: path, where it leads to. */
+export const links = (): [path: string, target: string][] =>
+  linesOf('links.txt').map(line => line.split(/\s+/) as [string, string])
+
 /** MBR id of the disk; `PARTUUID`s are this and the partition's number. */
 export const DISK_ID = 'ad0ad0ad'
 

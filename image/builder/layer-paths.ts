@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { IMAGE } from './data.ts'
+import { IMAGE, links } from './data.ts'
 
 const UNIT_FOLDERS = ['etc/systemd/system', 'usr/lib/systemd/system', 'usr/local/lib/systemd/system']
 const PROGRAM_FOLDERS = ['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin']
@@ -51,11 +51,12 @@ const PROTECTED: readonly [path: string, why: string][] = [
 ]
 
 /** The image's own files, relative to the root. */
-const OWN: ReadonlySet<string> = new Set(
-  readdirSync(join(IMAGE, 'rootfs'), { recursive: true, withFileTypes: true })
+const OWN: ReadonlySet<string> = new Set([
+  ...links().map(([path]) => path),
+  ...readdirSync(join(IMAGE, 'rootfs'), { recursive: true, withFileTypes: true })
     .filter(entry => !entry.isDirectory())
     .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(join(IMAGE, 'rootfs').length + 1)),
-)
+])
 
 /** What the owner of a device may say to the step service, although its folders are the system's (src/steps/README.md). */
 const OWNERS = /^(etc\/pi-adu\/steps\.json|usr\/lib\/pi-adu\/handlers\.d\/[^/]+)$/

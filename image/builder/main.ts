@@ -157,7 +157,7 @@ await step('overlay', async () =>
 const { users, units, modules } = layers
 const inputs = [base, parts, initramfs, native, await sha256(overlay), users, units, modules, epoch, dev]
 const lists = await contentOf(
-  ...['units.txt', 'prune.txt', 'folders.txt', 'modules.txt', 'dev-modules.txt'].map(name => join(IMAGE, name)),
+  ...'units prune folders links modules dev-modules'.split(' ').map(name => join(IMAGE, `${name}.txt`)),
 )
 const program = join(root, 'dist/image/builder/root-tree.js')
 const builder = await contentOf(program, join(root, 'dist/image/builder/ext4.js'))

@@ -13,7 +13,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { linesOf } from './data.ts'
+import { linesOf, links } from './data.ts'
 import { makeRootImage } from './ext4.ts'
 import { failInOneLine } from './failure.ts'
 import type { User } from './layer-rows.ts'
@@ -52,6 +52,11 @@ export async function buildRootImage(description: RootTreeDescription): Promise<
   // Folders from Debian's packages keep their owners and modes.
   const as = ['--numeric-owner', '--keep-directory-symlink', '--no-overwrite-dir']
   await run(['tar', '-xf', overlay, ...as, '-C', tree])
+  for (const [path, target] of links()) {
+    await mkdir(dirname(join(tree, path)), { recursive: true })
+    await rm(join(tree, path), { force: true })
+    await symlink(target, join(tree, path))
+  }
   await writeFile(join(tree, 'etc/machine-id'), 'uninitialized\n')
   const beside = join(tree, 'usr/lib/pi-adu/node_modules/epoll/build/Release')
   await mkdir(beside, { recursive: true })

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
+import { IMAGE, links } from '../../image/builder/data.ts'
 import { enableUnit, refuseOutside } from '../../image/builder/root-tree.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'root-tree-'))
@@ -90,3 +91,17 @@ for (const [what, content, why] of WRONG) {
     )
   })
 }
+
+test('no file of the image is a link in the checkout, because a copy of it may make that a file with the name of the target', () => {
+  const found = readdirSync(IMAGE, { recursive: true, withFileTypes: true }).filter(entry => entry.isSymbolicLink())
+  assert.deepEqual(
+    found.map(entry => join(entry.parentPath, entry.name)),
+    [],
+  )
+  const targets = links().map(([, target]) => target)
+  assert.ok(targets.includes('/data/adu-steps') && targets.includes('/data/adu/localtime'))
+  for (const [path, target] of links()) {
+    assert.match(path, /^[a-z][\w./-]+$/)
+    assert.match(target, /^(\/|\.\.\/)/)
+  }
+})
