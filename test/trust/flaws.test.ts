@@ -88,7 +88,7 @@ test('one flaw is enough', async t => {
           reason,
         )
         assert.ok(reason.length < 700, 'the reason is one readable line')
-        assert.ok(performance.now() - begun < 5000, 'no flaw takes long to find')
+        assert.ok(performance.now() - begun < 60_000, 'the time does not grow with the square of the size')
         lines.push(`| ${name} | ${found.verdict} | \`${found.extendedResultCode}\` |`)
       })
     }
