@@ -80,7 +80,7 @@ test('one flaw is enough', async t => {
     lines.push('', `## ${area}`, '', '| flaw | verdict | code |', '|---|---|---|')
     for (const { name, change, code, verdict = 'refuse', authentic = false, detached } of flaws) {
       await t.test(`${name}: ${code}`, async () => {
-        const begun = performance.now()
+        const begun = process.cpuUsage()
         const { reason, ...found } = await explained(change(keys), detached)
         assert.deepEqual(
           { verdict: found.verdict, code: found.extendedResultCode, authentic: found.authentic },
@@ -88,7 +88,9 @@ test('one flaw is enough', async t => {
           reason,
         )
         assert.ok(reason.length < 700, 'the reason is one readable line')
-        assert.ok(performance.now() - begun < 60_000, 'the time does not grow with the square of the size')
+        // Of the processor: the machine has other work.
+        const { user, system } = process.cpuUsage(begun)
+        assert.ok(user + system < 5_000_000, `no flaw takes long to find: ${user + system} µs`)
         lines.push(`| ${name} | ${found.verdict} | \`${found.extendedResultCode}\` |`)
       })
     }
