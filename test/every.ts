@@ -1,6 +1,6 @@
 /**
- * A disturbance at each of many places takes minutes. EVERY=3 in the environment takes each third place, and begins at another one each
- * day, so that all are taken within three. Without it all are.
+ * The same at each of many places takes minutes. EVERY=3 in the environment takes each third place, and begins at another one each day, so
+ * that all are taken within three. Without it all are.
  */
 export const EVERY = Number(process.env.EVERY ?? 1)
 // Of anything else no place would be taken, and no test could fail.
@@ -12,8 +12,8 @@ export const FIRST = DAY % EVERY
 
 export const isTaken = (place: number): boolean => place % EVERY === FIRST
 
-/** As `isTaken`, of a list that may be shorter than that: one is taken at least. */
-export const isTakenOf = (all: readonly unknown[], place: number): boolean => {
+/** Those of a list that are taken; one at least. */
+export const taken = <T>(all: readonly T[]): readonly T[] => {
   const every = Math.min(EVERY, all.length)
-  return place % every === DAY % every
+  return all.filter((_, place) => place % every === DAY % every)
 }

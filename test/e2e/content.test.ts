@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Fault } from '../bench/content/faults.ts'
+import { taken } from '../every.ts'
 import { type Pi, type PiOptions, startRig } from './rig.ts'
 
 /** What may go wrong between the content server and the slot. */
@@ -62,7 +63,7 @@ const failures: Failure[] = [
   },
 ]
 
-for (const { name, fault, code, details } of failures) {
+for (const { name, fault, code, details } of taken(failures)) {
   rig.test(`content: ${name}`, hasty, async pi => {
     faults[path] = fault
     await pi.expectResult(pi.deploy(two), { resultCode: 0, code, details, version: '1.0.0' })
@@ -79,7 +80,7 @@ const passing: { readonly name: string; readonly fault: Fault; readonly atLeast?
   { name: 'no ranges, and a cut', fault: { noRanges: true, cutAfter: 2_000_000, times: 1 }, atLeast: 2 },
 ]
 
-for (const { name, fault, atLeast = 1 } of passing) {
+for (const { name, fault, atLeast = 1 } of taken(passing)) {
   rig.test(`content: ${name}, then all is well`, hasty, async pi => {
     const before = stats[path]?.requests ?? 0
     faults[path] = fault

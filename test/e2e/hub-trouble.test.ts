@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Fault } from '../bench/hub/hub.ts'
+import { taken } from '../every.ts'
 import { appears, type Pi, startRig } from './rig.ts'
 
 /** The hub goes and comes back at each phase of a deployment; answers get lost. */
@@ -97,7 +98,7 @@ const lost: { readonly name: string; readonly fault: Fault; readonly finals: num
   { name: 'is answered with something that is not JSON', fault: answer(500, 'malformed'), finals: 1 },
 ]
 
-for (const { name, fault, finals } of lost) {
+for (const { name, fault, finals } of taken(lost)) {
   rig.test(`the final report ${name}, and is repeated`, { a: { version: '2.0.0' } }, async pi => {
     await pi.ready()
     // The acknowledgement of the order comes first.
@@ -148,7 +149,7 @@ const passing: readonly Fault[] = [
   { kind: 'twinAnswer', to: 'patch', times: 2, do: { do: 'delay', ms: 500 } },
 ]
 
-for (const fault of passing) {
+for (const fault of taken(passing)) {
   rig.test(`hub fault ${JSON.stringify(fault)}`, {}, async pi => {
     await pi.ready()
     hub.faults.inject({ ...fault, deviceId: pi.id } as Fault)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import type { Changes } from '../bench/qemu/system.ts'
-import { isTakenOf } from '../every.ts'
+import { taken } from '../every.ts'
 import { assertChoices, lastChoice, say, slotAndVersion } from './choices.ts'
 import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
 
@@ -91,8 +91,7 @@ async function setTries(tries: number): Promise<void> {
   known = await identity()
 }
 
-for (const [number, [what, changes, expected, why, criteria]] of FALL_BACKS.entries()) {
-  if (!isTakenOf(FALL_BACKS, number)) continue
+for (const [number, [what, changes, expected, why, criteria]] of taken(FALL_BACKS).entries()) {
   const tries = expected.filter(choice => choice === 'b trial').length
   test(`a system that ${what} falls back by itself, and the twin says why`, async () => {
     if (tries > 1) await setTries(tries)

@@ -9,8 +9,10 @@ import { CHOICE } from '../bench/qemu/choice.ts'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
 import { idOfBoard } from '../bench/qemu/provisioned.ts'
 import { encodeBootEnv } from '../bench/workbench/boot-env.ts'
-import { assertChoices, say, slotAndVersion } from './choices.ts'
+import { taken } from '../every.ts'
+import { assertChoices, lastChoice, say, slotAndVersion } from './choices.ts'
 import { Fleet, type Report, UPDATE_MS } from './fleet.ts'
+import { pull, refusalOf } from './stick.ts'
 
 // One device lives through all of this, in this order: what it is after one test is where the next one begins.
 let fleet: Fleet
@@ -90,59 +92,45 @@ test('the example layer runs: its unit as its user, with a folder on data, a mod
   assert.equal(await shell('ls /boot/firmware/hello.token 2>/dev/null | wc -l'), '0')
 })
 
-// The first slot b is empty, slot a holds a system that differs by its version only.
-for (const [version, slot, most] of [
-  ['2.0.0', 'b', 1.05],
-  ['3.0.0', 'a', 0.1],
-] as const) {
-  test(`an update over the network is committed in slot ${slot}, and reported`, async () => {
-    const update = await fleet.author(version)
-    const from = machine().now
-    const wrote = await bytesWritten()
-    const workflow = fleet.deploy(update)
-    await guest.waitForEvent('install.end', UPDATE_MS, { from })
-    const written = ((await bytesWritten()) - wrote) / (await imageBytes())
-    console.log(`# slot ${slot}: bytes written to the disk for each byte of the image: ${written}`)
-    assert.ok(written < most, `${written}`)
-    await guest.waitForEvent('reboot', UPDATE_MS, { from })
-    const ordered = performance.now()
-    assertApplied(await fleet.ended(workflow))
-    say('reboot order to committed report', ordered)
-    await login(from)
-    assert.equal(await slotAndVersion(guest), `slot ${slot} ${version}`)
-    assertChoices(guest, from, [`${slot} trial`])
-    assert.match(await shell('fw_printenv'), new RegExp(`primary=${slot}\\s+trial=none`))
-    assert.equal(await identity(), known)
-    assert.equal(await shell('cat /data/hello/starts'), String(Number(version[0])))
-  })
+/** Until its end, an installation has written less than `most` bytes to the disk for each byte of the image. */
+async function assertWritten(most: number, from: number): Promise<void> {
+  const before = await bytesWritten()
+  await guest.waitForEvent('install.end', UPDATE_MS, { from })
+  const written = ((await bytesWritten()) - before) / (await imageBytes())
+  console.log(`# bytes written to the disk for each byte of the image: ${written}`)
+  assert.ok(written < most, `${written}`)
 }
 
-/** A FAT stick with these files is plugged in; resolves when it is known why it cannot be used. */
-async function refusalOf(name: string, prepare: (file: string) => Promise<unknown>): Promise<string> {
-  const file = join(fleet.dir, `${name}.img`)
-  await run(['truncate', '-s', '8M', file])
-  await prepare(file)
-  const from = machine().now
-  await machine().monitor(`drive_add 0 if=none,id=${name},file=${file},format=raw,readonly=on`)
-  await machine().monitor(`device_add usb-storage,bus=usb.0,drive=${name},id=${name}`)
-  return (await guest.waitForEvent('stick.refused', BOOT_MS, { from })).why
+async function assertCommitted(slot: 'a' | 'b', version: string): Promise<void> {
+  assert.equal(await slotAndVersion(guest), `slot ${slot} ${version}`)
+  assert.match(await shell('fw_printenv'), new RegExp(`primary=${slot}\\s+trial=none`))
+  assert.equal(await identity(), known)
 }
 
-async function pull(name: string): Promise<void> {
+test('an update over the network is committed in slot b, and reported', async () => {
+  const update = await fleet.author('2.0.0')
   const from = machine().now
-  await machine().monitor(`device_del ${name}`)
-  await guest.waitForEvent('stick.away', BOOT_MS, { from })
-  assert.equal(await shell('grep -c /run/stick /proc/mounts; ls -A /run/stick'), '0')
-}
+  const workflow = fleet.deploy(update)
+  // Slot b is empty.
+  await assertWritten(1.05, from)
+  await guest.waitForEvent('reboot', UPDATE_MS, { from })
+  const ordered = performance.now()
+  assertApplied(await fleet.ended(workflow))
+  say('reboot order to committed report', ordered)
+  await login(from)
+  assertChoices(guest, from, ['b trial'])
+  await assertCommitted('b', '2.0.0')
+  assert.equal(await shell('cat /data/hello/starts'), '2')
+})
 
 test('a stick that is plugged in reaches the agent; one that cannot be used is one line, and costs nothing', async () => {
   const from = machine().now
-  const damaged = await refusalOf('damaged', file =>
+  const damaged = await refusalOf(guest, fleet.dir, 'damaged', file =>
     run(['dd', 'if=/dev/urandom', `of=${file}`, 'bs=1M', 'count=8', 'conv=notrunc']),
   )
   assert.match(damaged, /^sd[a-z] (has no file system that can be recognised|cannot be mounted): .*damaged/)
   assert.match(await shell('pi-adu status'), /^stick {7}cannot be used: sd/m)
-  await pull('damaged')
+  await pull(guest, 'damaged')
 
   // What is in it matters to nobody: it is refused before.
   const image = join(fleet.dir, 'small.zst')
@@ -151,14 +139,14 @@ test('a stick that is plugged in reaches the agent; one that cannot be used is o
   await makeBundle(bundle, { version: '0.9.0', image, signer: fleet.system.signer })
   const folder = join(fleet.dir, 'folder')
   await fleet.bench.writeOffline(await fleet.import(bundle, '0.9.0'), folder)
-  const older = await refusalOf('older', async file => {
+  const older = await refusalOf(guest, fleet.dir, 'older', async file => {
     await run(['mkfs.vfat', file])
     await run(['mcopy', '-i', file, join(folder, 'deployment.json'), '::'])
   })
   assert.match(older, /0\.9\.0/)
   assert.match(await shell('grep " /run/stick " /proc/mounts'), /^\S+ \S+ vfat ro,nosuid,nodev,noexec,/)
   assert.equal(guest.events('mood', from).at(-1)?.mood, 'failed')
-  await pull('older')
+  await pull(guest, 'older')
   assert.equal(await shell('systemctl --failed --no-legend | wc -l'), '0')
 })
 
@@ -183,55 +171,66 @@ test('a card with this very system in a USB reader is not taken for the one that
   await machine().monitor('device_del twin')
 })
 
-test('the power is cut in the middle of an install, right after activation, and in the trial boot', async () => {
-  const update = await fleet.author('5.0.0')
-  let from = machine().now
+const CUTS = ['in the middle of the install', 'right after activation', 'in the trial boot'] as const
+const cuts = taken(CUTS)
+
+test(`an update is committed in slot a, although the power is cut ${cuts.join(', and ')}`, async () => {
+  const update = await fleet.author('3.0.0')
+  let [from, expected] = [machine().now, ['a trial']]
   const workflow = fleet.deploy(update)
-  await guest.waitForEvent('install.progress', UPDATE_MS, { from })
-  await guest.powerCut()
-
-  // It starts over by itself, from the slot it had.
-  const started = performance.now()
-  await guest.powerOn()
-  await machine().waitFor(CHOICE, BOOT_MS)
-  await fleet.connected()
-  say('a later start: power-on to connected', started)
-  assertChoices(guest, 0, ['a committed'])
-  await guest.waitForEvent('reboot', UPDATE_MS)
-  await guest.powerCut()
-
-  await guest.powerOn()
-  await machine().waitFor(CHOICE, BOOT_MS)
-  assertChoices(guest, 0, ['b trial'])
-  from = machine().now
-  await guest.waitForEvent('agent.started', BOOT_MS)
-  await guest.powerCut()
-
-  // The trial has another try.
-  await guest.powerOn()
+  const [install, activation, trial] = CUTS.map(cut => cuts.includes(cut))
+  if (install) {
+    await guest.waitForEvent('install.progress', UPDATE_MS, { from })
+    await guest.powerCut()
+    // It starts over by itself, from the slot it had.
+    const started = performance.now()
+    await guest.powerOn()
+    await machine().waitFor(CHOICE, BOOT_MS)
+    await fleet.connected()
+    say('a later start: power-on to connected', started)
+    assertChoices(guest, 0, ['b committed'])
+    ;[from, expected] = [0, ['b committed', 'a trial']]
+  } else {
+    // Slot a holds a system that differs by its version only.
+    await assertWritten(0.1, from)
+  }
+  await guest.waitForEvent('reboot', UPDATE_MS, { from })
+  if (activation) {
+    await guest.powerCut()
+    await guest.powerOn()
+    await machine().waitFor(CHOICE, BOOT_MS)
+    assertChoices(guest, 0, ['a trial'])
+    ;[from, expected] = [0, ['a trial']]
+  }
+  if (trial) {
+    await guest.waitForEvent('agent.started', BOOT_MS, { from: machine().now })
+    await guest.powerCut()
+    // The trial has another try.
+    await guest.powerOn()
+    ;[from, expected] = [0, ['a trial']]
+  }
   assertApplied(await fleet.ended(workflow))
-  assertChoices(guest, 0, ['b trial'])
-  await login()
-  assert.equal(await slotAndVersion(guest), 'slot b 5.0.0')
-  assert.equal(await identity(), known)
+  assertChoices(guest, from, expected)
+  await login(lastChoice(guest, from))
+  await assertCommitted('a', '3.0.0')
 })
 
 test('a trial that nobody settles is restarted by the image, even in emergency mode and without a boot state', async () => {
   // 20 minutes after the start, which is not waited for here.
   assert.match(await shell('systemctl show -P TimersMonotonic pi-adu-trial-guard.timer'), /OnBootUSec=20min/)
   await guest.powerCut()
-  await guest.card.put({ 'boot.env': encodeBootEnv({ primary: 'b', trial: 'pending', tries: 2 }) })
+  await guest.card.put({ 'boot.env': encodeBootEnv({ primary: 'a', trial: 'pending', tries: 2 }) })
   fleet.bench.hub.faults.inject({ kind: 'refuseConnections', times: 'always', how: 'unavailable' })
   await guest.powerOn()
   await login()
-  assertChoices(guest, 0, ['b trial'])
+  assertChoices(guest, 0, ['a trial'])
   const soon = '/run/systemd/system/pi-adu-trial-guard.timer.d'
   await shell('systemctl stop pi-adu-agent; umount /boot/firmware')
   await shell(`mkdir -p ${soon}; printf "[Timer]\\nOnBootSec=\\nOnActiveSec=20s\\n" > ${soon}/soon.conf`)
   await shell('systemctl daemon-reload; systemctl restart pi-adu-trial-guard.timer')
   const from = machine().now
   machine().send('systemctl isolate emergency.target\n')
-  await machine().waitFor(/pi-adu: slot b \(trial\), trial pending, 0 tries left/, BOOT_MS, from)
+  await machine().waitFor(/pi-adu: slot a \(trial\), trial pending, 0 tries left/, BOOT_MS, from)
 })
 
 test('through all of this the device has registered once', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { BOOT_MS, type Guest } from '../bench/qemu/guest.ts'
+import { taken } from '../every.ts'
 import { accessPointLayer, HIDDEN, LAN } from './access-point.ts'
 import { Fleet, UPDATE_MS } from './fleet.ts'
 import { until as untilOf } from './until.ts'
@@ -112,37 +113,51 @@ test('WLAN: it takes over when the cable is pulled, and the wire when it is put 
   await until('the connection over the wire', connectedFrom(wire))
 })
 
-test('WLAN: an update whose only link it is, is installed, and its trial commits', async () => {
-  const from = guest.machine!.now
-  await cable('off')
-  const began = performance.now()
-  const update = await fleet.author('2.0.0')
-  const report = await fleet.ended(fleet.deploy(update))
-  say('the update over WLAN: deployment to the committed report', began)
-  assert.equal(report.lastInstallResult?.resultCode, 700, JSON.stringify(report.lastInstallResult))
-  assert.equal((await guest.running()).version, '2.0.0')
-  assert.equal(guest.events('hub.connected', from).length > 0, true)
-  assert.equal(
-    await output(`cat /sys/class/net/${wire}/carrier; ${isJoined} && ${connectedFrom(RADIO)} && echo air`),
-    '0\nair',
-  )
-})
-
-test('WLAN: a system that cannot use it falls back by itself where there is no other link, and the twin says why', async () => {
-  const update = await fleet.author('3.0.0', { 'usr/lib/systemd/system/iwd.service': undefined })
-  const began = performance.now()
-  const report = await fleet.ended(fleet.deploy(update), UPDATE_MS)
-  say('the fall-back: deployment to the report', began)
-  const { resultCode, resultDetails = '' } = report.lastInstallResult ?? {}
-  console.log(`# ${resultDetails}`)
-  assert.equal(resultCode, 0, resultDetails)
-  assert.match(
-    resultDetails,
-    /the hub was not reached.*; the trial boot reached the agent after \d+ s and never the network \(/,
-  )
-  assert.equal((await guest.running()).version, '2.0.0')
-  assert.equal(await output(`cat /sys/class/net/${wire}/carrier; ${isJoined} && echo air`), '0\nair')
-})
+/** The tests of a device whose only link is WLAN, each of which takes an update. */
+const ALONE: readonly [name: string, body: () => Promise<void>][] = [
+  [
+    'an update whose only link it is, is installed, and its trial commits',
+    async () => {
+      const from = guest.machine!.now
+      const began = performance.now()
+      const update = await fleet.author('2.0.0')
+      const report = await fleet.ended(fleet.deploy(update))
+      say('the update over WLAN: deployment to the committed report', began)
+      assert.equal(report.lastInstallResult?.resultCode, 700, JSON.stringify(report.lastInstallResult))
+      assert.equal((await guest.running()).version, '2.0.0')
+      assert.equal(guest.events('hub.connected', from).length > 0, true)
+      assert.equal(
+        await output(`cat /sys/class/net/${wire}/carrier; ${isJoined} && ${connectedFrom(RADIO)} && echo air`),
+        '0\nair',
+      )
+    },
+  ],
+  [
+    'a system that cannot use it falls back by itself where there is no other link, and the twin says why',
+    async () => {
+      const version = await output('cat /etc/adu-version')
+      const update = await fleet.author('3.0.0', { 'usr/lib/systemd/system/iwd.service': undefined })
+      const began = performance.now()
+      const report = await fleet.ended(fleet.deploy(update), UPDATE_MS)
+      say('the fall-back: deployment to the report', began)
+      const { resultCode, resultDetails = '' } = report.lastInstallResult ?? {}
+      console.log(`# ${resultDetails}`)
+      assert.equal(resultCode, 0, resultDetails)
+      assert.match(
+        resultDetails,
+        /the hub was not reached.*; the trial boot reached the agent after \d+ s and never the network \(/,
+      )
+      assert.equal((await guest.running()).version, version)
+      assert.equal(await output(`cat /sys/class/net/${wire}/carrier; ${isJoined} && echo air`), '0\nair')
+    },
+  ],
+]
+for (const [name, body] of taken(ALONE)) {
+  test(`WLAN: ${name}`, async () => {
+    await cable('off')
+    await body()
+  })
+}
 
 function say(what: string, since: number): void {
   console.log(`# ${what}: ${((performance.now() - since) / 1000).toFixed(1)} s`)
