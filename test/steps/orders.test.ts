@@ -141,7 +141,7 @@ test('a cancel ends the order that runs, and what it started; then it runs itsel
 
 test('an order that waits when its step is cancelled does not begin', async t => {
   const service = await aService(t)
-  const slow = await service.order({ files: { 'a.sh': service.script('sleep 1') } })
+  const slow = await service.order({ files: { 'a.sh': service.script('[ "$1" = cancel ] || sleep 60') } })
   const [running, waiting] = [service.run(slow), service.run({ ...slow, id: 'waiting', verb: 'apply' })]
   while ((await service.effects()).length === 0) await sleep(20)
   await sleep(200)
