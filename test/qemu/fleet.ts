@@ -7,7 +7,7 @@ import { BOOT_MS, Guest, type GuestOptions, PI_UPDATE, urlsForGuest } from '../b
 import { type BuildOptions, buildSystem, bundleOf, type Changes, type System } from '../bench/qemu/system.ts'
 
 /** Install, up to four boots, and a watchdog's patience for each try. */
-export const UPDATE_MS = 900_000
+export const UPDATE_MS = 1_800_000
 
 /** What the agent reports of a deployment. */
 export interface Report {

@@ -15,7 +15,7 @@ const NAMES = { manufacturer: 'contoso', model: 'pi' }
 export const PI_UPDATE = { name: 'pi', compatibility: [NAMES] }
 
 /** A boot of the image takes half a minute on an idle machine; this is for one that is not. */
-export const BOOT_MS = 300_000
+export const BOOT_MS = 600_000
 
 export interface GuestOptions {
   readonly id: string
