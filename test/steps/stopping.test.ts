@@ -39,7 +39,7 @@ test('a service that stops lets the program that runs end, and records its end',
 
 test('a service that stops begins no program: the order has no end, and the next service carries it out again', async t => {
   const service = await aService(t, { workers: twice })
-  const order = await service.order({ files: { 'a.sh': service.script('sleep 1') } })
+  const order = await service.order({ files: { 'a.sh': service.script('sleep 2') } })
   const running = service.run(order)
   while ((await service.effects()).length === 0) await sleep(20)
   const waiting = { ...order, id: 'waiting', verb: 'apply' } as const
