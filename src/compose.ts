@@ -20,6 +20,7 @@ import { SlotLeftovers } from './adapters/slot/leftovers.ts'
 import { StepService } from './adapters/steps/step-service.ts'
 import { confinement } from './adapters/swupdate/confine.ts'
 import { Swupdate } from './adapters/swupdate/swupdate.ts'
+import { addressNews } from './adapters/system/addresses.ts'
 import { systemClock } from './adapters/system/clock.ts'
 import { SystemConditions } from './adapters/system/conditions.ts'
 import { SystemHost } from './adapters/system/host.ts'
@@ -266,10 +267,12 @@ export async function optionsOf(config: Config, log: Log, time: TimeFloor): Prom
   const { trust, hub, content, health, host, firmwareUpdate, reboot, swupdate, local } = config.piAdu
   const { manufacturer, model, additionalDeviceProperties: additional } = agentOf(config)
   for (const { kid } of trust.rootKeys) log.warn('trust.extra-root-key', { kid })
+  const network = addressNews(systemClock)
   const fetch = {
     ...rangesOf(content),
     bytesPerSecond: content.maxBytesPerSecond,
     timeout: config.downloadTimeoutInMinutes * 60_000,
+    network,
   }
   const contract = CONTRACTS[config.piAdu.contract]
   return {
@@ -291,6 +294,7 @@ export async function optionsOf(config: Config, log: Log, time: TimeFloor): Prom
         onTime: at => time.raise(at),
       },
       connectionLifetime: CONNECTION_LIFETIME,
+      network,
       spread: hub.spreadSeconds * 1000,
     },
     fetch,

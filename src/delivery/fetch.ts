@@ -2,6 +2,7 @@ import { AgentError, ContentError, messageOf } from '../domain/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Content, ContentOrigin, ContentPart } from '../ports/content.ts'
 import type { Log } from '../ports/log.ts'
+import type { Network } from '../ports/network.ts'
 import { backOff } from '../timing/back-off.ts'
 import { deadline } from '../timing/deadline.ts'
 import { retries } from '../timing/retrying.ts'
@@ -15,6 +16,8 @@ export interface FetchOptions {
   readonly timeout: number
   /** Limit for bundles; undefined: none. */
   readonly bytesPerSecond?: number | undefined
+  /** After its news the next attempt comes soon, unless the server named a time. */
+  readonly network?: Network | undefined
 }
 
 export interface FileToFetch {
@@ -66,7 +69,10 @@ export async function* fetchFile(
   const tooLate = (): AgentError => new AgentError('TIMED_OUT', tooLong(offset, size, options.timeout, last))
   const until = clock.monotonic() + options.timeout
   const { signal, clear } = deadline(clock, options.timeout, tooLate, outer)
-  const failed = retries({ pause, onRetry }, clock, signal)
+  const watch = options.network?.watch()
+  const news = (error: unknown, stop: AbortSignal) =>
+    typeof (error as ContentError).retry === 'number' ? undefined : watch?.(stop)
+  const failed = retries({ pause, onRetry, news }, clock, signal)
   if (expected !== undefined) onSize?.(expected)
   try {
     while (offset < Math.min(size, upTo)) yield* attempt()

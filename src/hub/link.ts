@@ -1,6 +1,7 @@
 import { HubError, messageOf } from '../domain/errors.ts'
 import { redactAll } from '../domain/redact.ts'
 import type { HubConnection, MethodListener, Reported } from '../ports/hub.ts'
+import type { Network } from '../ports/network.ts'
 import type { Ports } from '../ports/ports.ts'
 import { backOff } from '../timing/back-off.ts'
 import { type RetryPolicy, retrying } from '../timing/retrying.ts'
@@ -20,6 +21,8 @@ export interface HubLinkOptions {
   readonly onLost: () => void
   /** Answers direct methods, once `onDesired` was called. */
   readonly onMethod: MethodListener
+  /** After its news the next attempt comes soon. */
+  readonly network?: Network | undefined
   /** What else the twin holds. */
   readonly parts?: readonly TwinPart[]
 }
@@ -65,6 +68,7 @@ export class HubLink {
 
   /** Runs until `signal` aborts. */
   async run(signal: AbortSignal): Promise<never> {
+    const watch = this.#options.network?.watch()
     const policy: RetryPolicy = {
       hasWorked: milliseconds => milliseconds > STABLE_AFTER,
       pause: (error, failures) => {
@@ -72,6 +76,7 @@ export class HubLink {
         else this.#faults = 0
         return backOff(failures, this.#ports.clock)
       },
+      news: (_, stop) => watch?.(stop),
       onRetry: (error, pause) => {
         this.#ports.events.tell({ event: 'hub.lost', why: messageOf(error), retryInMs: Math.round(pause) })
       },

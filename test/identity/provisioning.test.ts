@@ -236,6 +236,8 @@ describe('the provisioning service', { concurrency: true }, () => {
       const outcome = await dpsClient(hub, { patience }).register(own, never)
       assert.match(why(outcome), expected, JSON.stringify([at, plan]))
       assert.doesNotMatch(why(outcome), /\n/)
+      const isUnsent = outcome.is === 'transient' && outcome.unsent === true
+      assert.equal(isUnsent, /^transient/.test(why(outcome)) && (at === 'connect' || at === 'subscribe'), at)
       const wait = plan.do === 'fail' && at === 'register' ? plan.retryAfter : undefined
       if (wait !== undefined) {
         assert.ok(outcome.is === 'transient' && outcome.retryAfter === Math.min(Number(wait) * 1000, 3_600_000))
@@ -346,6 +348,21 @@ describe('the provisioning service', { concurrency: true }, () => {
     }
     assert.ok(pi.registrations() <= 2 + 9, `${pi.registrations()} registrations in six hours`)
     assert.match(JSON.stringify(pi.events), /identity\.registration-failed.*enrollment of this device is disabled/)
+  })
+
+  test('a device that had no network for six hours registers with its next connection', async t => {
+    const { hub, key } = await enrolled(t)
+    const pi = await device(t, hub, () => byKey(key), 'pi-1')
+    const agent = pi.make()
+    const tries = 20
+    hub.faults.inject({ kind: 'provisioning', deviceId: 'pi-1', at: 'connect', do: { do: 'cut' }, times: tries })
+    for (let count = 0; count < tries; count++) {
+      await assert.rejects(connects(agent), /^HubError: no identity: .* cannot be used now: [^;]*$/)
+      pi.state.now += (6 * 3_600_000) / tries
+    }
+    await connects(agent)
+    assert.equal(pi.registrations(), 1)
+    assert.doesNotMatch(JSON.stringify(pi.events), /againInSeconds/)
   })
 
   test('a new credential is registered at once; until that succeeds the old assignment stays', async t => {

@@ -60,10 +60,15 @@ test('pauses: an hour after success, the wish of the service, slower after what 
     [10, 20, 40, 3600],
   )
   for (const random of [0, 0.5, 0.999]) assert.ok(transient(0, 300_000, random) >= 300)
+  // A device that was installed before its network, however long before: the pauses of the connection are enough.
+  const unsent: Outcome = { is: 'transient', why: '', retryAfter: undefined, unsent: true }
+  assert.equal(after(unsent, 30), 0)
+  // Where the hub is away too, it is the hub that is tried, and the service is asked now and then.
+  assert.equal(afterRegistration({ ...FRESH, failures: 9, unreachableSince: 0 }, unsent, 0, 0.5).notBefore, HOUR)
 })
 
 type HubState = 'ok' | 'refuses' | 'away'
-type ServiceState = 'ok' | 'busy' | 'quiet' | 'refuses'
+const SERVICE = ['ok', 'away', 'busy', 'quiet', 'refuses'] as const
 const QUIET = 20 * MINUTE
 
 interface Registered {
@@ -77,7 +82,7 @@ interface Registered {
 async function live(seed: number, hours: number) {
   const random = numbers(seed)
   let now = 0
-  const world: { hub: HubState; service: ServiceState } = { hub: 'ok', service: 'ok' }
+  const world: { hub: HubState; service: (typeof SERVICE)[number] } = { hub: 'ok', service: 'ok' }
   let credential = 1
   /** Where the service assigns the device to, and so where alone the hub takes it. */
   let home = 'hub-1'
@@ -106,6 +111,7 @@ async function live(seed: number, hours: number) {
       now += random() * 10_000
       const outcome: Outcome = {
         ok: { is: 'assigned', to: { hub: home, deviceId: 'pi', substatus: undefined, chain: undefined } } as const,
+        away: { is: 'transient', why: 'away', retryAfter: undefined, unsent: true } as const,
         busy: { is: 'transient', why: 'busy', retryAfter: undefined } as const,
         quiet: { is: 'transient', why: 'busy', retryAfter: QUIET } as const,
         refuses: { is: 'operator', why: 'disabled' } as const,
@@ -136,8 +142,7 @@ async function live(seed: number, hours: number) {
   const change = () => {
     const which = random()
     if (which < 0.3) world.hub = (['ok', 'refuses', 'away'] as const)[Math.floor(random() * 3)] ?? 'ok'
-    else if (which < 0.6)
-      world.service = (['ok', 'busy', 'quiet', 'refuses'] as const)[Math.floor(random() * 4)] ?? 'ok'
+    else if (which < 0.6) world.service = SERVICE[Math.floor(random() * SERVICE.length)] ?? 'ok'
     else if (which < 0.75) home = `hub-${1 + Math.floor(random() * 3)}`
     else if (which < 0.85) credential += 1
     else if (which < 0.9) {
@@ -178,7 +183,7 @@ async function live(seed: number, hours: number) {
       else await identity.tried('refused')
     } catch (error) {
       assert.equal((error as Error).name, 'HubError')
-      assert.match((error as Error).message, /^no identity: (busy|disabled|not registered); again /)
+      assert.match((error as Error).message, /^no identity: (away$|(away|busy|disabled|not registered); again )/)
     }
     failures += 1
     now += Math.min(300_000, 1000 * 2 ** Math.min(failures - 1, 20)) * (0.5 + random() / 2)
@@ -203,7 +208,9 @@ test('300 generated days: always connected in the end, and never registered more
           ? 45 * MINUTE
           : outcome.is === 'operator'
             ? 3.75 * MINUTE
-            : Math.max(7500, outcome.retryAfter ?? 0)
+            : outcome.unsent
+              ? 500
+              : Math.max(7500, outcome.retryAfter ?? 0)
       assert.ok(
         at - before.at >= least,
         `seed ${seed}: again after ${(at - before.at) / 1000} s: ${JSON.stringify(outcome)}`,

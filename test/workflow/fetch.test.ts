@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { fetchFile } from '../../src/delivery/fetch.ts'
-import { ContentError } from '../../src/domain/errors.ts'
+import { ContentError, type Retry } from '../../src/domain/errors.ts'
 import type { Content, ContentPart } from '../../src/ports/content.ts'
+import type { Network } from '../../src/ports/network.ts'
 import { pseudoRandom } from '../bench/workbench/root-tree.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -38,12 +39,14 @@ async function fetched(
     signal = new AbortController().signal,
     ranges = { rangeBytes: 4096 },
     clock = new VirtualClock(),
+    network,
   }: {
     size?: number
     timeout?: number
     signal?: AbortSignal
     ranges?: { rangeBytes: number; mostRangeBytes?: number }
     clock?: VirtualClock
+    network?: Network
   } = {},
 ) {
   const chunks: Buffer[] = []
@@ -52,7 +55,7 @@ async function fetched(
     const source = fetchFile(
       { content, clock, log },
       { url: 'https://x/', origin: 'twin', size },
-      { ...ranges, timeout },
+      { ...ranges, timeout, network },
       signal,
     )
     for await (const chunk of source) chunks.push(chunk)
@@ -226,6 +229,19 @@ test('a server that drips what was not asked for, or nothing at all, for ever: e
     await ended
     assert.ok(aborted)
   }
+})
+
+test('a new network ends a pause soon, but not one that the server asked for', async () => {
+  const clock = new VirtualClock()
+  const network: Network = { watch: () => signal => clock.sleep(1000, signal) }
+  const fails = (retry: Retry): Answer[] =>
+    Array.from({ length: 9 }, () => () => {
+      throw new ContentError('no', retry)
+    })
+  // Each is the first failure of a row: 6 s at most, with the dice of this clock, instead of minutes.
+  assert.ok((await fetched(server(...fails('backOff')), { clock, network })).ms <= 9 * 7000)
+  const { ms } = await fetched(server(...fails(100_000)), { network: { watch: () => async () => {} } })
+  assert.ok(ms >= 900_000, `${ms}`)
 })
 
 test('abort ends it with the reason', async () => {

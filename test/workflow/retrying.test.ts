@@ -70,21 +70,54 @@ test('a try that did work begins a new row', async () => {
   assert.deepEqual(log.slice(4), ['x 1000', 'y 1000'])
 })
 
+test('news end a pause soon, and begin a new row; after a short pause they change nothing', async () => {
+  const clock = new VirtualClock()
+  const log: string[] = []
+  const pauses = [600_000, 1000]
+  // The first pause is told of after a minute, the second after half a second.
+  const after = [60_000, 500]
+  const counts: number[] = []
+  const failed = retries(
+    {
+      pause: (_, failures) => {
+        counts.push(failures)
+        return pauses.shift() ?? 5000
+      },
+      onRetry: (error, pause) => void log.push(`${(error as Error).message} ${pause}`),
+      news: (_, stop) => (after.length > 0 ? clock.sleep(after.shift()!, stop) : undefined),
+    },
+    clock,
+    never,
+  )
+  const waited: number[] = []
+  for (const name of ['a', 'b', 'c', 'd']) {
+    const begun = clock.monotonic()
+    await settled(clock, failed(new Error(name)))
+    waited.push(clock.monotonic() - begun)
+  }
+  // 6 s after the news: the back-off after four failures, with the dice of this clock.
+  assert.deepEqual(waited, [66_000, 1000, 5000, 5000])
+  assert.deepEqual(counts, [1, 1, 1, 2])
+  assert.equal(clock.timers, 0)
+})
+
 test('ends with the reason of the signal, in a try as in a pause, and logs nothing then', async () => {
   const clock = new VirtualClock()
   const enough = new Error('enough')
-  for (const during of ['try', 'pause'] as const) {
+  for (const [during, news] of [['try'], ['pause'], ['pause', true]] as const) {
     const stop = new AbortController()
     const log: string[] = []
     const work = async () => {
       if (during === 'try') stop.abort(enough)
       throw new Error('no')
     }
-    const running = retrying(work, policy(log), clock, stop.signal)
+    const watching = { ...policy(log), news: (_: unknown, end: AbortSignal) => clock.sleep(60_000, end) }
+    const running = retrying(work, news ? watching : policy(log), clock, stop.signal)
     running.catch(() => {})
     await new Promise(setImmediate)
     stop.abort(enough)
     await assert.rejects(settled(clock, running), error => error === enough)
     assert.equal(log.length, during === 'try' ? 0 : 1)
+    assert.equal(clock.timers, 0)
   }
 })

@@ -36,6 +36,14 @@ const PATIENCE = 30_000
 /** Milliseconds until the next poll of an operation when the service is busy. */
 const BUSY_WAIT = 5000
 
+/** What becomes known on the way of a registration. */
+interface Notes {
+  /** From now on the service may have it. */
+  readonly sent: () => void
+  /** The service wants to be left alone for so long. */
+  readonly wait: (milliseconds: number) => void
+}
+
 /**
  * The provisioning service over MQTT, on a connection of its own for each registration. Microsoft's client ends the process at
  * three points when the connection is lost, and may never settle (PROTOCOL.md, "Provisioning SDK").
@@ -56,11 +64,17 @@ export class DpsClient implements Onboarding {
     const limit = registration.limit ?? this.#options.limit ?? REGISTRATION_LIMIT
     const over = new AbortController()
     let asked: number | undefined
-    const noteWait = (milliseconds: number): void => {
-      asked = milliseconds
+    let isSent = false
+    const note: Notes = {
+      sent: () => {
+        isSent = true
+      },
+      wait: milliseconds => {
+        asked = milliseconds
+      },
     }
     try {
-      const work = this.#register(registration, noteWait, AbortSignal.any([signal, over.signal]))
+      const work = this.#register(registration, note, AbortSignal.any([signal, over.signal]))
       return named(host, await limited(work, limit, 'not assigned', signal))
     } catch (error) {
       signal.throwIfAborted()
@@ -68,18 +82,14 @@ export class DpsClient implements Onboarding {
       if (error instanceof CredentialRefused || why.includes(CERTIFICATE_REFUSED)) {
         return named(host, { is: 'operator', why: `${REFUSED}: ${why}` })
       }
-      return named(host, { is: 'transient', why: `cannot be used now: ${why}`, retryAfter: asked })
+      const unsent = isSent ? {} : ({ unsent: true } as const)
+      return named(host, { is: 'transient', why: `cannot be used now: ${why}`, retryAfter: asked, ...unsent })
     } finally {
       over.abort(new HubError('the registration has ended'))
     }
   }
 
-  /** `noteWait` is told how many milliseconds the service wants to be left alone. */
-  async #register(
-    { registrationId, auth, csr }: Registration,
-    noteWait: (milliseconds: number) => void,
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  async #register({ registrationId, auth, csr }: Registration, note: Notes, signal: AbortSignal): Promise<Outcome> {
     const { host, idScope, payload, protocol, ca, patience = PATIENCE } = this.#options
     const certificate = auth.kind === 'x509' ? auth : undefined
     const route = { server: 'provisioning', hostName: host, protocol, ca, certificate, proxies: this.#proxies } as const
@@ -94,16 +104,17 @@ export class DpsClient implements Onboarding {
         ...(payload === undefined ? {} : { payload }),
         ...(csr === undefined ? {} : { csr }),
       }
+      note.sent()
       let verdict = readAnswer(await session.register(body))
       for (let operationId = ''; ; ) {
         if (verdict.is === 'assigning') {
           operationId = verdict.operationId
-          noteWait(verdict.wait)
+          note.wait(verdict.wait)
           await session.pause(verdict.wait)
         } else if (verdict.is === 'transient' && operationId !== '') {
           // The operation still exists, and another registration would be billed.
           const wait = verdict.retryAfter ?? BUSY_WAIT
-          noteWait(wait)
+          note.wait(wait)
           await session.pause(wait)
         } else return verdict
         verdict = readAnswer(await session.poll(operationId))

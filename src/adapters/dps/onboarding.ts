@@ -13,11 +13,17 @@ export interface Assigned {
 
 /**
  * How a registration ended. `transient` may pass by itself; `retryAfter` is the delay in milliseconds that the service asks
- * for. `operator` needs a person, at the service or on the device. `why` is one line without secrets.
+ * for, `unsent` that the service got no registration, such as without a network. `operator` needs a person, at the service or on the
+ * device. `why` is one line without secrets.
  */
 export type Outcome =
   | { readonly is: 'assigned'; readonly to: Assigned }
-  | { readonly is: 'transient'; readonly why: string; readonly retryAfter: number | undefined }
+  | {
+      readonly is: 'transient'
+      readonly why: string
+      readonly retryAfter: number | undefined
+      readonly unsent?: true
+    }
   | { readonly is: 'operator'; readonly why: string }
 
 export interface Registration {

@@ -77,6 +77,8 @@ export function afterRegistration(standing: Standing, outcome: Outcome, now: num
   const inDoubt = standing.refusals >= REFUSALS || standing.unreachableSince !== undefined
   const doubt = DOUBT_WAIT.least + random * (DOUBT_WAIT.most - DOUBT_WAIT.least)
   if (outcome.is === 'assigned') return { ...FRESH, notBefore: now + (inDoubt ? doubt : about(HOUR)) }
+  // Nothing was billed, and the caller pauses between its attempts.
+  if (outcome.is === 'transient' && outcome.unsent && !inDoubt) return { ...standing, notBefore: now }
   const failures = standing.failures + 1
   const pause = inDoubt && outcome.is === 'operator' ? doubt : about(pauseAfter(outcome, failures))
   return { ...standing, failures, notBefore: now + pause }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { networkInterfaces, uptime } from 'node:os'
+import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../domain/errors.ts'
 import { FLIGHT_HEADER, keyOf, lastBootOf, MAX_FLIGHT, type Reached, readFlight } from '../../domain/flight.ts'
 import { onOneLine } from '../../domain/terminal.ts'
 import type { FlightRecorder } from '../../ports/flight-recorder.ts'
 import type { Log } from '../../ports/log.ts'
+import { addresses } from '../system/addresses.ts'
 import { writeAtomically } from './atomic-file.ts'
 
 /** Files of a record. */
@@ -52,7 +53,7 @@ export class FlightRecord implements FlightRecorder {
       this.#trial ??= await this.#begin(key)
       const reached: Reached[] = [
         'agent',
-        ...(hasAddress() || isConnected ? (['network'] as const) : []),
+        ...(addresses().length > 0 || isConnected ? (['network'] as const) : []),
         ...(existsSync(SYNCHRONIZED) ? (['time'] as const) : []),
         ...(isConnected ? (['hub'] as const) : []),
       ]
@@ -142,9 +143,3 @@ async function append(file: string, lines: string): Promise<void> {
     await handle.close()
   }
 }
-
-/** An address that is not this machine's own, and not one that it gave itself. */
-const hasAddress = (): boolean =>
-  Object.values(networkInterfaces())
-    .flat()
-    .some(each => each && !each.internal && !/^(169\.254\.|fe80:)/.test(each.address))

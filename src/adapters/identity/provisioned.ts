@@ -142,8 +142,9 @@ export class ProvisionedIdentity implements Identity {
     if (outcome.is !== 'assigned') {
       this.#failed = { inputs, why: outcome.why }
       if (outcome.is === 'operator') this.#options.issuing?.renewalFailed(outcome.why)
-      const inSeconds = Math.round((this.#standing.notBefore - this.#clock.monotonic()) / 1000)
-      this.#log.warn('identity.registration-failed', { registrationId, why: outcome.why, againInSeconds: inSeconds })
+      const wait = this.#standing.notBefore - this.#clock.monotonic()
+      const again = wait > 0 ? { againInSeconds: Math.round(wait / 1000) } : {}
+      this.#log.warn('identity.registration-failed', { registrationId, why: outcome.why, ...again })
       return
     }
     const { hub, deviceId, substatus } = outcome.to
@@ -163,9 +164,11 @@ export class ProvisionedIdentity implements Identity {
 
   #whyNot(mayRegister: boolean): string {
     if (!mayRegister) return 'the provisioning service has not assigned this device to a hub yet'
-    const minutes = Math.max(0, this.#standing.notBefore - this.#clock.monotonic()) / 60_000
-    const again = minutes < 1 ? 'again within a minute' : `again in about ${Math.round(minutes)} min`
-    return `${this.#failed?.why ?? 'not registered'}; ${again}`
+    const why = this.#failed?.why ?? 'not registered'
+    const minutes = (this.#standing.notBefore - this.#clock.monotonic()) / 60_000
+    // At the next connection, whose pause is not known here.
+    if (minutes <= 0) return why
+    return `${why}; ${minutes < 1 ? 'again within a minute' : `again in about ${Math.round(minutes)} min`}`
   }
 }
 

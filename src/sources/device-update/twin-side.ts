@@ -2,7 +2,7 @@ import type { Attempt, InstallResult } from '../../domain/attempt.ts'
 import { type Deployment, TWIN, type Workflow } from '../../domain/deployment.ts'
 import { AgentError, asAgentError, Fault, HubError, HubRejection, messageOf } from '../../domain/errors.ts'
 import { ercText } from '../../domain/result-codes.ts'
-import { HubLink } from '../../hub/link.ts'
+import { HubLink, type HubLinkOptions } from '../../hub/link.ts'
 import type { TwinPart } from '../../hub/twin-part.ts'
 import type { MethodListener, Reported } from '../../ports/hub.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -26,6 +26,8 @@ export interface TwinOptions {
    * never waits.
    */
   readonly spread: number
+  /** See HubLink. */
+  readonly network?: HubLinkOptions['network']
   /** What else the twin holds. */
   readonly parts?: readonly TwinPart[]
 }
@@ -66,7 +68,7 @@ export class TwinSide {
     this.#verifier = new DeploymentVerifier(ports, options.trust, guard)
     this.#name = options.contract.naming?.(ports) ?? (service => async () => service)
     this.#link = new HubLink(ports, {
-      connectionLifetime: options.connectionLifetime,
+      ...{ connectionLifetime: options.connectionLifetime, network: options.network },
       onConnected: reported => this.#greet(reported),
       onDesired: (desired, isNews) => this.#spread(options.contract.read(desired), isNews),
       // The status light shows a lost connection.
