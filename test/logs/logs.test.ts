@@ -64,7 +64,7 @@ test('a support bundle has logs, state, settings and doctor’s findings, in sma
   await program(
     'journalctl',
     `case "$*" in
-  *--unit=*) echo "args $*"; i=0; while [ $i -lt 4000 ]; do echo "line $i SharedAccessKey=${KEY} of a log that goes on"; i=$((i+1)); done ;;
+  *--unit=*) i=4000; while [ $i -gt 0 ]; do echo "line $i SharedAccessKey=${KEY} of a log that goes on"; i=$((i-1)); done; echo "args $*" ;;
   *--boot=*) echo "trial $*" ;;
   *TRANSPORT*) printf 'kernel \\033[31mred\\n' ;;
   *) exit 3 ;;
@@ -90,12 +90,15 @@ esac`,
     assert.doesNotMatch(text, new RegExp(`${KEY}|SECRETSIGNATURE`), name)
   }
   const text = (name: string): string => entries.get(name) ?? assert.fail(`${name} is not in ${[...entries.keys()]}`)
-  assert.match(text('log/agent.log'), /^args .*--since=-2h.*\nline 0 SharedAccessKey=…/)
-  assert.match([...entries.keys()].join(), /log\/agent-3\.log/)
+  assert.match(text('log/agent.log'), /\nline 4000 SharedAccessKey=… of a log that goes on\n$/)
+  assert.match(text('log/agent-4.log'), /^args .*--since=-2h.* --reverse\nline 1 SharedAccessKey=…/)
+  assert.equal(entries.has('log/agent-5.log'), false)
   const log = [...entries]
     .filter(([name]) => name.startsWith('log/agent'))
     .map(([, part]) => part)
+    .reverse()
     .join('')
+  assert.ok(log.indexOf('line 1000 ') < log.indexOf('line 3000 '))
   assert.equal(log.split('\n').length, 4002)
   assert.match(text('log/kernel.log'), /^kernel \\u001b\[31mred\n$/)
   assert.match(text('log/warnings.log.failed'), /journalctl .* failed with exit code 3/)
@@ -163,6 +166,26 @@ test('10 GB of logs: the bundle ends at its limit, and what produces them is not
   assert.ok(bytes <= (1 << 20) + PIECE, `${bytes}`)
   assert.ok(read < 1100, `${read}`)
   assert.match(last, /… cut off after \d+ bytes\n$/)
+})
+
+test('of a log that is too long, the oldest lines are missing; entries of several lines stay whole', async () => {
+  // As `journalctl --reverse` has them.
+  async function* reversed(): AsyncGenerator<string> {
+    for (let i = 5000; i > 0; i--) yield* [`entry ${i} ${'x'.repeat(50)}`, `    more of ${i}`]
+  }
+  const all: string[] = []
+  for await (const piece of pieces(reversed(), [], 3 * PIECE, true)) all.unshift(piece.toString())
+  assert.ok(all.length > 2)
+  const [first, ...lines] = all.join('').trimEnd().split('\n')
+  assert.match(first!, /^… what is older is cut off after \d+ bytes$/)
+  const from = Number(/^entry (\d+) /.exec(lines.find(line => line.startsWith('entry'))!)?.[1])
+  assert.ok(from > 1000 && from < 5000)
+  assert.equal(lines.at(-1), '    more of 5000')
+  const order = lines.filter(line => line.startsWith('entry')).map(line => Number(line.split(' ')[1]))
+  assert.deepEqual(
+    order,
+    Array.from({ length: order.length }, (_, index) => from + index),
+  )
 })
 
 test('a log of one endless line keeps only its end, and a secret at a border is still masked', async () => {

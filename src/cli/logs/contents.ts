@@ -21,6 +21,8 @@ type Argv = readonly [string, ...string[]]
 const MOST_LOG = 8 << 20
 /** Lines of each log that are requested. */
 const MOST_LINES = '50000'
+/** The newest entries come first: a limit takes those that matter least. */
+const REVERSE = '--reverse'
 /** Bytes of other programs' output. */
 const MOST_OUTPUT = 1 << 20
 /** Milliseconds that we wait for one program; a card that is read for the first time is slow. */
@@ -83,9 +85,10 @@ export async function* contents({ configFile, config, since, findings, now }: So
     yield* flightOf(config, secrets)
   }
   for (const [name, argv] of Object.entries(PROGRAMS)) yield* output(name, argv, secrets, MOST_OUTPUT)
-  yield* output('log/agent.log', agentLog(since), secrets, MOST_LOG)
-  yield* output('log/kernel.log', journalctl(since, '_TRANSPORT=kernel'), secrets, MOST_LOG)
-  yield* output('log/warnings.log', journalctl(since, '--priority=warning'), secrets, MOST_LOG)
+  const log = (name: string, argv: Argv) => output(`log/${name}.log`, [...argv, REVERSE], secrets, MOST_LOG)
+  yield* log('agent', agentLog(since))
+  yield* log('kernel', journalctl(since, '_TRANSPORT=kernel'))
+  yield* log('warnings', journalctl(since, '--priority=warning'))
   // Last, because a network failure may take a minute.
   const all: Finding[] = []
   for await (const finding of findings) all.push(finding)
@@ -101,10 +104,15 @@ async function* flightOf(config: Config, secrets: readonly string[]): AsyncGener
   }
   const [, id] = /^boot ([0-9a-f-]{32,36}) /.exec(lastBootOf(await textOf(boots)) ?? '') ?? []
   if (id)
-    yield* output('trial/log.log', journalctl(undefined, `--boot=${id.replaceAll('-', '')}`), secrets, MOST_OUTPUT)
+    yield* output(
+      'trial/log.log',
+      journalctl(undefined, `--boot=${id.replaceAll('-', '')}`, REVERSE),
+      secrets,
+      MOST_OUTPUT,
+    )
 }
 
-/** The output of a program; further pieces have a number in their names. An error is an entry of its own at the end. */
+/** The output of a program; further pieces, older ones of a log, have a number in their names. An error is an entry of its own at the end. */
 export async function* output(
   name: string,
   argv: Argv,
@@ -119,7 +127,8 @@ export async function* output(
     program.stop()
   }
   let count = 0
-  for await (const content of pieces(linesOf(within(patience, late, program.stdout)), secrets, most)) {
+  const lines = linesOf(within(patience, late, program.stdout))
+  for await (const content of pieces(lines, secrets, most, argv.includes(REVERSE))) {
     count += 1
     yield { name: count === 1 ? name : name.replace(/\.\w+$/, `-${count}$&`), content }
   }

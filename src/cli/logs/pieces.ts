@@ -41,13 +41,16 @@ export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<st
 
 /**
  * Lines in pieces of at most `PIECE` bytes, without secrets and safe for a terminal. Ends after `most` bytes, with a line that says so:
- * an endless log must not fill the disk.
+ * an endless log must not fill the disk. `isReversed`: the newest entry of a log comes first, each with its lines in order (journalctl
+ * indents all but the first). Each piece is turned round again, so the pieces get older, as files of a log do.
  */
 export async function* pieces(
   lines: AsyncIterable<string>,
   secrets: readonly string[],
   most: number,
+  isReversed = false,
 ): AsyncGenerator<Buffer> {
+  const joined = (): Buffer => Buffer.concat(isReversed ? piece.reverse() : piece)
   let piece: Buffer[] = []
   let size = 0
   let total = 0
@@ -55,17 +58,18 @@ export async function* pieces(
     // A line is never split: a secret in two halves would not be recognised.
     const bytes = Buffer.from(`${onOneLine(redact(line, secrets))}\n`)
     if (total + bytes.length > most) {
-      piece.push(Buffer.from(`… cut off after ${total} bytes\n`))
+      piece.push(Buffer.from(`… ${isReversed ? 'what is older is ' : ''}cut off after ${total} bytes\n`))
       break
     }
     if (size + bytes.length > PIECE - 100 && size > 0) {
-      yield Buffer.concat(piece)
+      yield joined()
       piece = []
       size = 0
     }
-    piece.push(bytes)
+    if (isReversed && line.startsWith(' ') && piece.length > 0) piece.push(Buffer.concat([piece.pop()!, bytes]))
+    else piece.push(bytes)
     size += bytes.length
     total += bytes.length
   }
-  if (piece.length > 0) yield Buffer.concat(piece)
+  if (piece.length > 0) yield joined()
 }
