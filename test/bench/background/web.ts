@@ -4,7 +4,7 @@ import type { Log } from '../../../src/ports/log.ts'
 import type { Bench } from '../bench.ts'
 import { Followed } from '../web/followed.ts'
 import { guestCard } from '../web/guest.ts'
-import { type Button, openWebPage, type ShownDevice } from '../web/web.ts'
+import { type BenchOnPage, type Button, openWebPage, type ShownDevice } from '../web/web.ts'
 
 /** Milliseconds between two looks at what nobody tells of: the power, and devices in QEMU. */
 const LOOK = 1000
@@ -24,6 +24,7 @@ export class WebPage {
   readonly #desk: Desk
   readonly #portFile: string
   readonly #log: Log
+  #shown: BenchOnPage | undefined
   #opened: { readonly address: string; readonly url: Promise<string> } | undefined
 
   constructor(desk: Desk, dir: string, log: (line: string) => void) {
@@ -51,6 +52,19 @@ export class WebPage {
 
   /** It has the port of last time, where that is still free. */
   async #open(address: string): Promise<string> {
+    // Once: after an address that could not be used, the followers of the first try serve the next.
+    this.#shown ??= this.#show()
+    const shown = this.#shown
+    const last = Number(await readFile(this.#portFile, 'utf8').catch(() => '0'))
+    const url = await openWebPage(shown, address, last, this.#log).catch(error => {
+      if (last === 0) throw error
+      return openWebPage(shown, address, 0, this.#log)
+    })
+    await writeFile(this.#portFile, new URL(url).port)
+    return url
+  }
+
+  #show(): BenchOnPage {
     const { bench, id, controlSocket, isOn, press } = this.#desk
     const watchers = new Set<() => void>()
     const changed = (): void => {
@@ -79,13 +93,6 @@ export class WebPage {
       watchers.add(call)
       return () => void watchers.delete(call)
     }
-    const shown = { devices, watch, press }
-    const last = Number(await readFile(this.#portFile, 'utf8').catch(() => '0'))
-    const url = await openWebPage(shown, address, last, this.#log).catch(error => {
-      if (last === 0) throw error
-      return openWebPage(shown, address, 0, this.#log)
-    })
-    await writeFile(this.#portFile, new URL(url).port)
-    return url
+    return { devices, watch, press }
   }
 }
