@@ -1,3 +1,5 @@
+import { isPreseed } from '../../src/preseed/read.ts'
+
 /** A user of a layer. The number is given, because files on the data partition outlive the system that made them. */
 export interface User {
   readonly name: string
@@ -95,13 +97,13 @@ export const bootLine: Parser = line => {
 
 /** Files of the boot partition that are not a layer's. */
 const BOOT_FILE =
-  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|psk|open|8021x|toml))$/i
+  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|factory-reset|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|toml))$/i
 
 export const secret: Parser = line => {
   const [name = '', target = '', mode = '', owner = '', ...rest] = line.split(/\s+/)
   if (owner === '' || rest.length > 0) return 'a line is FILE TARGET MODE OWNER'
   if (!NAME.test(name) || name.length > 64) return 'this is not the name of a file on the boot partition'
-  if (BOOT_FILE.test(name)) return `the file ${name} has a meaning of its own on the boot partition`
+  if (BOOT_FILE.test(name) || isPreseed(name)) return `the file ${name} has a meaning of its own on the boot partition`
   const flaw = dataPath(target) ?? modeFlaw(mode)
   if (flaw) return flaw
   if (!target.includes('/')) return 'the target is a file in a folder of data.txt'

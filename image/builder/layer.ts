@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { messageOf, UsageError } from '../../src/domain/errors.ts'
 import { parseJsonText } from '../../src/domain/text.ts'
@@ -77,7 +77,7 @@ const MAX_ENTRIES = 100_000
 
 /** Reads a layer. Errors: what is wrong with it, with the name of the file and the number of the line. */
 export async function readLayer(folder: string): Promise<Layer> {
-  const found = await lstat(folder).catch(() => undefined)
+  const found = await stat(folder).catch(() => undefined)
   if (!found?.isDirectory()) throw new UsageError(`--layer ${folder}: there is no such folder`)
   const problems: string[] = []
   const hash = createHash('sha256')
@@ -180,8 +180,9 @@ async function readSourcesOf(folder: string, hash: Hash, problems: string[]): Pr
 
 /** One line for a layer that is refused. Pure. */
 export function refused(layer: string, problems: readonly string[]): string {
-  const more = problems.length > 3 ? `; and ${problems.length - 3} more` : ''
-  return `layer ${layer} is refused: ${problems.slice(0, 3).join('; ')}${more}`
+  const all = [...new Set(problems)]
+  const more = all.length > 3 ? `; and ${all.length - 3} more` : ''
+  return `layer ${layer} is refused: ${all.slice(0, 3).join('; ')}${more}`
 }
 
 interface Head extends Pick<Layer, 'name' | 'version' | 'replaces'> {

@@ -59,7 +59,8 @@ if (values.clean) {
 const { version, board, dev } = values
 const release = values.next ? nextRelease() : TRIXIE
 for (const [name, value] of Object.entries({ version, board })) {
-  if (!/^[\w.+~-]{1,64}$/.test(value!)) throw new UsageError(`--${name} ${value}: letters, digits and . _ + ~ - only`)
+  if (!/^[\w.+~-]{1,64}$/.test(value!))
+    throw new UsageError(`--${name} ${value}: only letters, digits and . _ + ~ - are possible, up to 64`)
 }
 const imageUrl = values['image-url']
 if (imageUrl !== undefined && !/^https?:\/\/[^?#]+$/.test(imageUrl))
@@ -250,5 +251,3 @@ async function measure(file: string) {
 function mb(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
 }
-
-/** The time of the checked-out commit, so that a build next year gives the same bytes. */
