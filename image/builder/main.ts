@@ -14,7 +14,7 @@ import { DEFAULT_BOARD, IMAGE, linesOf, REVISION, WLAN_LAYER } from './data.ts'
 import { baseSystem, bootParts, firmwareParts } from './debian.ts'
 import { makeDisk, readLayout, sizeOf, slotWarning } from './disk.ts'
 import { failInOneLine } from './failure.ts'
-import { imagerManifest } from './imager.ts'
+import { imagerManifest, measure } from './imager.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { largest, readInventory, sizeReport } from './inventory.ts'
 import { readLayers } from './layers.ts'
@@ -243,10 +243,6 @@ console.log(`in ${output}`)
 await tidy(KEPT)
 const cache = await cacheSize()
 console.log(`cache: ${mb(cache.bytes)} MB in ${cache.home}; --clean empties it`)
-
-async function measure(file: string) {
-  return { size: (await stat(file)).size, sha256: await sha256(file) }
-}
 
 function mb(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
