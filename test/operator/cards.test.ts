@@ -150,6 +150,7 @@ test('each mistake in the folders costs a line, and nothing is written', async t
     cloud: [{ 'user-data': 'x' }, /cloud: user-data: cloud-init is not supported/],
     zeros: [{ 'extra.env': Buffer.alloc(600) }, /zeros: extra\.env: it begins with zeros/],
     unknown: [{ 'notes.txt': 'x' }, /unknown: notes\.txt: the system takes no file of this name/],
+    reset: [{ 'factory-reset': '' }, /reset: factory-reset: a new card has nothing to reset/],
     letters: [{ 'App.Token': 'x' }, /letters: App\.Token: its name must be app\.token/],
     capitals: [
       { 'Home.open': '', 'home.open': '' },
