@@ -1,4 +1,5 @@
 import { isPreseed } from '../../src/preseed/read.ts'
+import { linesOf } from './data.ts'
 
 /** A user of a layer. The number is given, because files on the data partition outlive the system that made them. */
 export interface User {
@@ -46,14 +47,17 @@ export const user: Parser = line => {
   return { text: `${name} ${id}`, user: { name, id } }
 }
 
-/** Folders of the data partition that the system has (image/data.txt), and files of the initramfs. */
-const SYSTEM_DATA = ['adu', 'adu-steps', 'log', 'systemd', 'ssh', 'home', 'machine-id', 'lost+found', 'iwd']
+/** What the system has at the top of the data partition: its folders, and files of the initramfs and of a factory reset. */
+const SYSTEM_DATA: ReadonlySet<string> = new Set([
+  ...linesOf('data.txt').map(line => line.split(/\s+/)[3]!.split('/')[0]!),
+  ...['machine-id', 'machine-id.new', 'lost+found', 'reset', 'reset.new'],
+])
 
 function dataPath(path: string): string | undefined {
   const parts = path.split('/')
   if (path.startsWith('/')) return 'the path is relative to the data partition'
   if (!parts.every(part => NAME.test(part))) return 'this is not a path below the data partition'
-  return SYSTEM_DATA.includes(parts[0]!) ? `/data/${parts[0]} belongs to the system` : undefined
+  return SYSTEM_DATA.has(parts[0]!) ? `/data/${parts[0]} belongs to the system` : undefined
 }
 
 function modeFlaw(mode: string): string | undefined {

@@ -133,7 +133,7 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
     ]),
   ),
   ...['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin'].flatMap(folder =>
-    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run'].map(
+    ['node', 'swupdate', 'perl', 'setpriv', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'flock', 'rm'].map(
       (name): [string, Content, RegExp] => [
         `a program that the agent runs (${folder}/${name})`,
         { [`rootfs/${folder}/${name}`]: '#!/bin/sh\n' },
@@ -212,6 +212,9 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['data.txt', '0755 root root ..', /not a path below/],
   ['data.txt', '0755 root root adu/state', /belongs to the system/],
   ['data.txt', '0755 root root ssh', /belongs to the system/],
+  ['data.txt', '0755 root root adu-flight', /belongs to the system/],
+  ['data.txt', '0755 root root reset', /belongs to the system/],
+  ['data.txt', '0755 root root machine-id', /belongs to the system/],
   ['data.txt', '0777 root root app', /lets everyone write/],
   ['data.txt', '4755 root root app', /the mode is like/],
   ['data.txt', '0755 app root app', /there is no user app/],
