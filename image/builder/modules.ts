@@ -5,7 +5,7 @@ import { run } from './run.ts'
 
 /**
  * Modules of Debian 13's kernel that a later one does not have, and what it has instead: ext4 has CRC32C as a function there, and the
- * driver of the PHY is written anew.
+ * driver of the PHY was rewritten.
  */
 const LATER: ReadonlyMap<string, string | undefined> = new Map([
   ['crc32c_generic', undefined],
