@@ -68,7 +68,7 @@ async function addShared(tree: string): Promise<void> {
 }
 
 /** The image's users without its owner, whom an ordinary Debian has under another name. Pure. */
-export const withoutOwner = (sysusers: string): string =>
+const withoutOwner = (sysusers: string): string =>
   sysusers
     .split('\n')
     .filter(line => !/^\w!?\s+owner\b/.test(line) && !/^# The owner\b/.test(line))

@@ -51,7 +51,7 @@ export function textsOf(node: TreeNode, property: string): readonly string[] {
 }
 
 /** A property that is a list of 32-bit cells. Pure. */
-export function cellsOf(node: TreeNode, property: string): readonly number[] {
+function cellsOf(node: TreeNode, property: string): readonly number[] {
   const value = node.properties.get(property) ?? Buffer.alloc(0)
   return Array.from({ length: Math.floor(value.length / 4) }, (_, i) => value.readUInt32BE(i * 4))
 }

@@ -5,7 +5,9 @@ import { UsageError } from '../../src/domain/errors.ts'
 export function failInOneLine(program: string): void {
   process.once('uncaughtException', error => {
     if (isMistake(error)) {
-      process.stderr.write(`${program}: ${error.message.split('. ')[0]}; see --help\n`)
+      // The advice that `parseArgs` adds is about itself.
+      const why = error instanceof UsageError ? error.message : error.message.split('. ')[0]
+      process.stderr.write(`${program}: ${why}; see --help\n`)
       process.exit(EXIT_USAGE)
     }
     const isOurs = error instanceof TypeError || error instanceof ReferenceError

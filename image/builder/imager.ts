@@ -1,5 +1,7 @@
+import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { sha256 } from './cache.ts'
 
 export interface ImagerEntry {
   readonly version: string
@@ -16,6 +18,10 @@ export interface ImagerEntry {
 interface Measure {
   readonly size: number
   readonly sha256: string
+}
+
+export async function measure(file: string): Promise<Measure> {
+  return { size: (await stat(file)).size, sha256: await sha256(file) }
 }
 
 /** Boards in Raspberry Pi Imager's words. It shows no entry for a board that is not in the repository's own list. */

@@ -4,7 +4,7 @@ import { messageOf } from '../../src/domain/errors.ts'
 
 /** Settings that a layer may give all its devices. */
 const FREE: readonly RegExp[] = [
-  /^piAdu\.(leds|gates)\./,
+  /^piAdu\.(leds|button|gates)\./,
   /^piAdu\.local\.folder$/,
   /^piAdu\.report\.progress$/,
   /^piAdu\.hub\.(keepAliveSeconds|spreadSeconds)$/,

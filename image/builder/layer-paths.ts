@@ -3,6 +3,11 @@ import { join } from 'node:path'
 import { IMAGE, links } from './data.ts'
 
 const UNIT_FOLDERS = ['etc/systemd/system', 'usr/lib/systemd/system', 'usr/local/lib/systemd/system']
+/** Programs that agent and step service run: a file of this name, anywhere in PATH, could run in their place. */
+const RUN_BY_AGENT = [
+  ...['node', 'swupdate', 'perl', 'setpriv', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'systemctl'],
+  ...['systemd-notify', 'networkctl', 'journalctl', 'getent', 'flock', 'mkfifo', 'lsblk', 'ip', 'rm'],
+]
 const PROGRAM_FOLDERS = ['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin']
 
 /** Trees and files that a layer may not touch, with the reason. */
@@ -44,9 +49,7 @@ const PROTECTED: readonly [path: string, why: string][] = [
     ),
   ),
   ...PROGRAM_FOLDERS.flatMap(folder =>
-    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'systemctl', 'getent'].map(
-      name => [`${folder}/${name}`, 'the agent runs the program of this name'] as [string, string],
-    ),
+    RUN_BY_AGENT.map(name => [`${folder}/${name}`, 'the agent runs the program of this name'] as [string, string]),
   ),
 ]
 

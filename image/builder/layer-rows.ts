@@ -1,3 +1,6 @@
+import { isPreseed } from '../../src/preseed/read.ts'
+import { linesOf } from './data.ts'
+
 /** A user of a layer. The number is given, because files on the data partition outlive the system that made them. */
 export interface User {
   readonly name: string
@@ -44,14 +47,17 @@ export const user: Parser = line => {
   return { text: `${name} ${id}`, user: { name, id } }
 }
 
-/** Folders of the data partition that the system has (image/data.txt), and files of the initramfs. */
-const SYSTEM_DATA = ['adu', 'adu-steps', 'log', 'systemd', 'ssh', 'home', 'machine-id', 'lost+found', 'iwd']
+/** What the system has at the top of the data partition: its folders, and files of the initramfs and of a factory reset. */
+const SYSTEM_DATA: ReadonlySet<string> = new Set([
+  ...linesOf('data.txt').map(line => line.split(/\s+/)[3]!.split('/')[0]!),
+  ...['machine-id', 'machine-id.new', 'lost+found', 'reset', 'reset.new'],
+])
 
 function dataPath(path: string): string | undefined {
   const parts = path.split('/')
   if (path.startsWith('/')) return 'the path is relative to the data partition'
   if (!parts.every(part => NAME.test(part))) return 'this is not a path below the data partition'
-  return SYSTEM_DATA.includes(parts[0]!) ? `/data/${parts[0]} belongs to the system` : undefined
+  return SYSTEM_DATA.has(parts[0]!) ? `/data/${parts[0]} belongs to the system` : undefined
 }
 
 function modeFlaw(mode: string): string | undefined {
@@ -95,13 +101,13 @@ export const bootLine: Parser = line => {
 
 /** Files of the boot partition that are not a layer's. */
 const BOOT_FILE =
-  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|psk|open|8021x|toml))$/i
+  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|factory-reset|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|toml))$/i
 
 export const secret: Parser = line => {
   const [name = '', target = '', mode = '', owner = '', ...rest] = line.split(/\s+/)
   if (owner === '' || rest.length > 0) return 'a line is FILE TARGET MODE OWNER'
   if (!NAME.test(name) || name.length > 64) return 'this is not the name of a file on the boot partition'
-  if (BOOT_FILE.test(name)) return `the file ${name} has a meaning of its own on the boot partition`
+  if (BOOT_FILE.test(name) || isPreseed(name)) return `the file ${name} has a meaning of its own on the boot partition`
   const flaw = dataPath(target) ?? modeFlaw(mode)
   if (flaw) return flaw
   if (!target.includes('/')) return 'the target is a file in a folder of data.txt'

@@ -1,6 +1,7 @@
 import { merged } from '../../src/config/layer-defaults.ts'
-import { type Layer, type LayerFile, readLayer, refused } from './layer.ts'
+import { type Layer, readLayer, refused } from './layer.ts'
 import { leavesOf } from './layer-config.ts'
+import type { LayerFile } from './layer-files.ts'
 import type { User } from './layer-rows.ts'
 
 type Shared = Pick<

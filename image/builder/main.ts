@@ -14,7 +14,7 @@ import { DEFAULT_BOARD, IMAGE, linesOf, REVISION, WLAN_LAYER } from './data.ts'
 import { baseSystem, bootParts, firmwareParts } from './debian.ts'
 import { makeDisk, readLayout, sizeOf, slotWarning } from './disk.ts'
 import { failInOneLine } from './failure.ts'
-import { imagerManifest } from './imager.ts'
+import { imagerManifest, measure } from './imager.ts'
 import { buildInitramfs } from './initramfs.ts'
 import { largest, readInventory, sizeReport } from './inventory.ts'
 import { readLayers } from './layers.ts'
@@ -59,7 +59,8 @@ if (values.clean) {
 const { version, board, dev } = values
 const release = values.next ? nextRelease() : TRIXIE
 for (const [name, value] of Object.entries({ version, board })) {
-  if (!/^[\w.+~-]{1,64}$/.test(value!)) throw new UsageError(`--${name} ${value}: letters, digits and . _ + ~ - only`)
+  if (!/^[\w.+~-]{1,64}$/.test(value!))
+    throw new UsageError(`--${name} ${value}: only letters, digits and . _ + ~ - are possible, up to 64`)
 }
 const imageUrl = values['image-url']
 if (imageUrl !== undefined && !/^https?:\/\/[^?#]+$/.test(imageUrl))
@@ -243,12 +244,6 @@ await tidy(KEPT)
 const cache = await cacheSize()
 console.log(`cache: ${mb(cache.bytes)} MB in ${cache.home}; --clean empties it`)
 
-async function measure(file: string) {
-  return { size: (await stat(file)).size, sha256: await sha256(file) }
-}
-
 function mb(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
 }
-
-/** The time of the checked-out commit, so that a build next year gives the same bytes. */

@@ -1,10 +1,11 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { messageOf } from '../../src/domain/errors.ts'
 import { run } from './run.ts'
 
 /**
  * Modules of Debian 13's kernel that a later one does not have, and what it has instead: ext4 has CRC32C as a function there, and the
- * driver of the PHY is written anew.
+ * driver of the PHY was rewritten.
  */
 const LATER: ReadonlyMap<string, string | undefined> = new Map([
   ['crc32c_generic', undefined],
@@ -29,7 +30,9 @@ export async function moduleFiles(parts: string, names: readonly string[]): Prom
   for (const name of names) {
     const shown = (module: string) => run(['modprobe', '-d', from, '-S', version, '--show-depends', module])
     const text = await shown(name).catch(error => {
-      if (!LATER.has(name)) throw error
+      const isUnknown = messageOf(error).includes(`Module ${name} not found`)
+      if (!LATER.has(name))
+        throw isUnknown ? new Error(`modules.txt: the kernel ${version} has no module ${name}`) : error
       const later = LATER.get(name)
       return later === undefined ? '' : shown(later)
     })

@@ -36,7 +36,7 @@ export interface RootTreeDescription {
 }
 
 /** Assembles the tree and writes it as `rootfs.ext4` in `work`. Must run as root or under fakeroot. */
-export async function buildRootImage(description: RootTreeDescription): Promise<void> {
+async function buildRootImage(description: RootTreeDescription): Promise<void> {
   const { work, base, parts, initramfs, native, overlay, dev, epoch } = description
   const tree = join(work, 'root')
   await rm(tree, { recursive: true, force: true })
@@ -120,11 +120,13 @@ async function units(tree: string, dev: boolean, more: readonly string[]): Promi
 export async function enableUnit(tree: string, unit: string): Promise<void> {
   const home = 'etc/systemd/system'
   const path = await firstOf(tree, [join(home, unit), join('usr/lib/systemd/system', unit)])
-  if (path === undefined) throw new Error(`units.txt: there is no ${unit}`)
+  if (path === undefined)
+    throw new Error(`units.txt: there is no ${unit}, neither in a package nor in rootfs/ of a layer`)
   if (await linkOutside(tree, path)) throw new Error(`units.txt: ${unit} is a link that leads out of the image`)
   const text = await readFile(join(tree, path), 'utf8')
   const targets = [...text.matchAll(/^WantedBy=(.*)$/gm)].flatMap(m => m[1]!.split(/\s+/)).filter(name => name !== '')
-  if (targets.length === 0) throw new Error(`units.txt: ${unit} is wanted by nothing`)
+  if (targets.length === 0)
+    throw new Error(`units.txt: ${unit} has no WantedBy= in [Install], so nothing would start it`)
   for (const target of targets) {
     if (!/^[\w:.@-]+$/.test(target))
       throw new Error(`units.txt: ${unit}: WantedBy=${JSON.stringify(target)} is not the name of a unit`)

@@ -39,7 +39,7 @@ for (const given of values.put!) {
 // QEMU's Pi resets at once when the watchdog is started.
 if (board === 'raspi3b') await card.put({ 'extra.env': 'extra=adu.watchdog=off systemd.watchdog_sec=0\n' })
 
-const state = image === undefined ? 'as it was left; --fresh flashes it anew' : `flashed with ${basename(image)}`
+const state = image === undefined ? 'as it was left; --fresh flashes it again' : `flashed with ${basename(image)}`
 console.error(`card: ${path} (${state})\nserial line: ${log}`)
 console.error(values.shell ? 'leave with Ctrl-A X; the monitor is at Ctrl-A C' : 'Ctrl-C switches the board off')
 const serial = values.shell ? 'stdio,mux=on,signal=off' : 'null'

@@ -16,7 +16,7 @@ export async function layerDefaults(file: string): Promise<unknown> {
 }
 
 /** Their settings belong together: half of each could contradict the other. */
-const AS_A_WHOLE = ['leds', 'gates']
+const AS_A_WHOLE = ['leds', 'button', 'gates']
 
 /**
  * `own` with the members that only `defaults` has. Objects are merged, but for sections that stand as a whole; any other value of `own`,

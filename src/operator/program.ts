@@ -4,6 +4,11 @@ import { EXIT, Failure } from './failure.ts'
 /** With administration programs, which are not in an ordinary user's PATH. */
 const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
 
+/** Programs that no machine has of itself, and whose package has another name. */
+const PACKAGES: Readonly<Record<string, string>> = { mcopy: 'mtools' }
+
+const adviceFor = (program: string): string => (program in PACKAGES ? `: install the package ${PACKAGES[program]}` : '')
+
 /** Runs a program and returns its stdout; `more` is added to its environment. Errors: Failure with the program's last output. */
 export function runProgram(
   argv: readonly [string, ...string[]],
@@ -15,7 +20,7 @@ export function runProgram(
     const env = { ...process.env, PATH, LC_ALL: 'C', ...more }
     const child = execFile(file, args, { env, encoding: 'buffer', maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
       if (!error) return resolve(stdout)
-      if (error.code === 'ENOENT') return reject(new Failure(EXIT.usage, `${file} is not installed`))
+      if (error.code === 'ENOENT') return reject(new Failure(EXIT.usage, `${file} is not installed${adviceFor(file)}`))
       const words = stderr.toString().trim().split('\n').slice(-3).join(' | ')
       const command = [file, ...args.slice(0, 2)].join(' ')
       reject(new Failure(EXIT.failed, `${command} failed: ${words || error.message}`, { cause: error }))

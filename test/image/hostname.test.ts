@@ -37,6 +37,7 @@ function hostName({ data, boot, serial, machineId }: Device): string | undefined
 
 const config = (id: string): string =>
   JSON.stringify({ connectionData: `HostName=my-hub.azure-devices.net;DeviceId=${id};SharedAccessKey=a2V5` }, null, 2)
+const registered = (id: string): string => JSON.stringify({ registrationId: id })
 const SERIAL = '10000000c0ffee42\0'
 const MACHINE_ID = '0123456789abcdef0123456789abcdef\n'
 
@@ -46,6 +47,17 @@ const ROWS: readonly [what: string, device: Device, name: string | undefined][] 
   ['of the configuration in use before a newer one', { data: config('pi1'), boot: config('pi2') }, 'pi1'],
   ['in UTF-16', { data: Buffer.from(`\ufeff${config('pi3')}`, 'utf16le') }, 'pi3'],
   ['of a registration', { data: '{"registrationId" : "Line7.Cell-3"}' }, 'line7-cell-3'],
+  [
+    'of a registration with the serial number',
+    { data: registered('pi-{serial}'), serial: SERIAL },
+    'pi-10000000c0ffee42',
+  ],
+  [
+    'of a registration with a serial number that is not there',
+    { data: registered('pi-{serial}'), machineId: MACHINE_ID },
+    'pi-89abcdef',
+  ],
+  ['of a registration with an address', { data: registered('pi-{mac:eth0}'), serial: SERIAL }, 'pi-c0ffee42'],
   ['with what host names do not have', { data: config('Pi_Büro:4.West#') }, 'pi-b-ro-4-west'],
   ['with more than 63 characters', { data: config('a'.repeat(128)) }, 'a'.repeat(63)],
   ['a hyphen is not the end', { data: config(`${'a'.repeat(62)}.b`) }, 'a'.repeat(62)],

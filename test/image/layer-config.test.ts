@@ -58,6 +58,10 @@ test('a layer sets what all its devices share, and nothing of a device or of the
   const named = layer(dir, 'named', piAdu('trust', { allowDowngrade: false }), {
     settings: ['piAdu.trust.allowDowngrade'],
   })
+  assert.deepEqual(
+    (await readLayers([layer(dir, 'panel', piAdu('button', { gpio: 23 }))])).config,
+    piAdu('button', { gpio: 23 }),
+  )
   const free = layer(dir, 'free', piAdu('hub', { spreadSeconds: 60 }))
   const { config, list } = await readLayers([named, free])
   assert.deepEqual(config, { piAdu: { trust: { allowDowngrade: false }, hub: { spreadSeconds: 60 } } })
@@ -84,6 +88,11 @@ test('the configuration of a device stands before the settings of layers', async
   const layers = JSON.stringify({ piAdu: { hub: { spreadSeconds: 60, keepAliveSeconds: 100 }, leds: { green: 17 } } })
   const { hub, leds } = await read({ hub: { spreadSeconds: 5 } }, layers)
   assert.deepEqual([hub.spreadSeconds, hub.keepAliveSeconds, leds.green], [5, 100, 17])
+  const pressed = await read(
+    { button: { gpio: 5 } },
+    JSON.stringify({ piAdu: { button: { gpio: 23, activeLow: false } } }),
+  )
+  assert.deepEqual([pressed.button.gpio, pressed.button.activeLow], [5, true], 'and so does the one of a button')
   const whole = await read({ leds: { red: 27 } }, layers)
   assert.deepEqual([whole.leds.green, whole.leds.red], [undefined, 27], 'a section of lights stands as a whole')
   await assert.rejects(

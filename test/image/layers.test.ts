@@ -133,7 +133,7 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
     ]),
   ),
   ...['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin'].flatMap(folder =>
-    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run'].map(
+    ['node', 'swupdate', 'perl', 'setpriv', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'flock', 'rm'].map(
       (name): [string, Content, RegExp] => [
         `a program that the agent runs (${folder}/${name})`,
         { [`rootfs/${folder}/${name}`]: '#!/bin/sh\n' },
@@ -212,6 +212,9 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['data.txt', '0755 root root ..', /not a path below/],
   ['data.txt', '0755 root root adu/state', /belongs to the system/],
   ['data.txt', '0755 root root ssh', /belongs to the system/],
+  ['data.txt', '0755 root root adu-flight', /belongs to the system/],
+  ['data.txt', '0755 root root reset', /belongs to the system/],
+  ['data.txt', '0755 root root machine-id', /belongs to the system/],
   ['data.txt', '0777 root root app', /lets everyone write/],
   ['data.txt', '4755 root root app', /the mode is like/],
   ['data.txt', '0755 app root app', /there is no user app/],
@@ -235,6 +238,9 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['secrets.txt', 'dps.key x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'BOOT.ENV x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'config.txt x/y 0400 root', /meaning of its own/],
+  ['secrets.txt', 'factory-reset x/y 0400 root', /meaning of its own/],
+  ['secrets.txt', 'firstrun.sh x/y 0400 root', /meaning of its own/],
+  ['secrets.txt', 'wpa_supplicant.conf x/y 0400 root', /meaning of its own/],
   ['secrets.txt', '../x x/y 0400 root', /not the name of a file/],
   ['secrets.txt', 'token adu/token 0400 root', /belongs to the system/],
   ['secrets.txt', 'token x/y 0444 root', /everyone can read/],
@@ -276,6 +282,8 @@ for (const [head, why] of HEADS) {
 
 test('a folder that is missing, a setuid file, a FIFO and a sparse monster are refused', async () => {
   await assert.rejects(readLayers([join(home, 'missing')]), /--layer .*missing: there is no such folder/)
+  symlinkSync(layer(), join(home, 'link'))
+  assert.equal((await readLayers([join(home, 'link')])).list[0]!.name, 'app', 'the folder itself may be a link')
   const setuid = layer({ 'rootfs/usr/bin/app': '#!/bin/sh\n' })
   chmodSync(join(setuid, 'rootfs/usr/bin/app'), 0o4755)
   await assert.rejects(readLayers([setuid]), /rootfs\/usr\/bin\/app: setuid/)
@@ -285,6 +293,14 @@ test('a folder that is missing, a setuid file, a FIFO and a sparse monster are r
   const monster = layer({ 'rootfs/usr/lib/app/big': 'x' })
   truncateSync(join(monster, 'rootfs/usr/lib/app/big'), 2 ** 40)
   await assert.rejects(readLayers([monster]), /rootfs\/usr\/lib\/app\/big: it is larger than 512 MiB/)
+})
+
+test('one fault is named once', async () => {
+  const secret = layer({ 'data.txt': '0750 ghost ghost app\n' })
+  await assert.rejects(
+    readLayers([secret]),
+    /^Error: layer app is refused: data\.txt: there is no user ghost in users\.txt$/,
+  )
 })
 
 test('many faults are one line with the first of them', async () => {
@@ -317,11 +333,11 @@ test('layers that collide are refused, unless the later one says what it replace
 })
 
 /** What build-image says of layers that it refuses, which it does before it builds anything. */
-function refusal(...flags: string[]): string {
+function refusal(flags: readonly string[], code = 1): string {
   const output = join(home, 'output')
   const program = join(import.meta.dirname, '../../image/builder/main.js')
   const { status, stderr } = spawnSync(process.execPath, [program, ...flags, '--output', output], { encoding: 'utf8' })
-  assert.equal(status, 1)
+  assert.equal(status, code)
   assert.throws(() => cpSync(output, join(home, 'copy')), /ENOENT/)
   return stderr
 }
@@ -329,19 +345,28 @@ function refusal(...flags: string[]): string {
 test('build-image refuses a layer before it builds anything', () => {
   const dir = layer({ 'rootfs/etc/fstab': 'x' })
   assert.equal(
-    refusal('--layer', dir),
+    refusal(['--layer', dir]),
     'build-image: layer app is refused: rootfs/etc/fstab: it belongs to the image\n',
   )
 })
 
+test('a version or board that is none is refused with all that is possible', () => {
+  for (const name of ['version', 'board']) {
+    const why = `build-image: --${name} a b: only letters, digits and . _ + ~ - are possible, up to 64; see --help\n`
+    assert.equal(refusal([`--${name}`, 'a b'], 64), why)
+  }
+  assert.match(refusal(['--layer', join(home, 'a. b')], 64), /a\. b: there is no such folder; see --help\n$/)
+  assert.equal(refusal(['--bogus'], 64), "build-image: Unknown option '--bogus'; see --help\n")
+})
+
 test('the layer for WLAN is in every image, unless --no-wlan leaves it out', () => {
   const site = layer({ 'rootfs/usr/lib/wlan/trouble': '#!/bin/sh\n' })
-  assert.match(refusal('--layer', WLAN_LAYER), /layer wlan is refused: there are two layers with this name/)
-  assert.match(refusal('--layer', site), /usr\/lib\/wlan\/trouble is also in layer wlan/)
+  assert.match(refusal(['--layer', WLAN_LAYER]), /layer wlan is refused: there are two layers with this name/)
+  assert.match(refusal(['--layer', site]), /usr\/lib\/wlan\/trouble is also in layer wlan/)
   const wrong = layer({ 'rootfs/etc/fstab': 'x' }, { name: 'wrong', version: '1.0.0' })
   assert.match(
-    refusal('--no-wlan', '--layer', WLAN_LAYER, '--layer', wrong),
+    refusal(['--no-wlan', '--layer', WLAN_LAYER, '--layer', wrong]),
     /layer wrong is refused: rootfs\/etc\/fstab/,
   )
-  assert.match(refusal('--no-wlan', '--layer', site, '--layer', site), /two layers with this name/)
+  assert.match(refusal(['--no-wlan', '--layer', site, '--layer', site]), /two layers with this name/)
 })

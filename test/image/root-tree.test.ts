@@ -77,8 +77,8 @@ const WRONG: readonly [what: string, content: Readonly<Record<string, string>>, 
     /etc\/systemd\/system\/foo\.target\.wants is not a folder/,
   ],
   ['a unit that is a link to the build machine', { [UNIT]: `->${outside}/unit` }, /a link that leads out of the image/],
-  ['no unit', {}, /there is no app\.service/],
-  ['a unit that nothing wants', { [UNIT]: '[Service]\n' }, /wanted by nothing/],
+  ['no unit', {}, /there is no app\.service, neither in a package nor in rootfs\/ of a layer/],
+  ['a unit that nothing wants', { [UNIT]: '[Service]\n' }, /app\.service has no WantedBy= in \[Install\]/],
 ]
 for (const [what, content, why] of WRONG) {
   test(`${what} is refused, and nothing is written outside of the tree`, async () => {

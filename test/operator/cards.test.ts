@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
   writeSync,
@@ -150,6 +151,7 @@ test('each mistake in the folders costs a line, and nothing is written', async t
     cloud: [{ 'user-data': 'x' }, /cloud: user-data: cloud-init is not supported/],
     zeros: [{ 'extra.env': Buffer.alloc(600) }, /zeros: extra\.env: it begins with zeros/],
     unknown: [{ 'notes.txt': 'x' }, /unknown: notes\.txt: the system takes no file of this name/],
+    reset: [{ 'factory-reset': '' }, /reset: factory-reset: a new card has nothing to reset/],
     letters: [{ 'App.Token': 'x' }, /letters: App\.Token: its name must be app\.token/],
     capitals: [
       { 'Home.open': '', 'home.open': '' },
@@ -400,6 +402,20 @@ test('a disk is written with the card and read back, without the zeros of slot b
     writeDisk(disk, base, [], () => {}),
     /the card in .* is not complete: it ends too early/,
   )
+})
+
+test('without mtools the command says what to install', async t => {
+  const { dir, image, devices, out } = await aPlace(t)
+  makeDevices(devices, { 'pi-1': {} })
+  const programs = join(dir, 'programs')
+  mkdirSync(programs)
+  const flock = (await execa('which', ['flock'])).stdout
+  symlinkSync(process.execPath, join(programs, 'node'))
+  symlinkSync(flock, join(programs, 'flock'))
+  const flags = ['cards', '--image', image, '--devices', devices, '--out', out, '--form', 'difference']
+  const run = await operator(flags, undefined, { ...operatorOptions(), env: { ...process.env, PATH: programs } })
+  assert.match(run.stderr, /pi-adu-operator: mcopy is not installed: install the package mtools/)
+  assert.equal(run.exitCode, 64)
 })
 
 test('a card is written to a loop device, as to a disk', async t => {

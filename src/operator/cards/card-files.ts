@@ -20,6 +20,7 @@ export function nameFlaw(path: string, secrets: readonly string[]): string | und
   if (path.startsWith(`${OVERLAYS}/`)) {
     return /^overlays\/[\w.+-]{1,60}\.dtbo$/.test(path) ? undefined : 'an overlay has a name like my-board.dtbo'
   }
+  if (/^factory-reset(\.txt)?$/i.test(path)) return 'a new card has nothing to reset'
   const known = [...CARD_FILES, ...secrets]
   // Those for network and first start are looked at together.
   if (known.includes(path) || isPreseed(path)) return undefined
