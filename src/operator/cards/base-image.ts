@@ -89,9 +89,12 @@ export async function hashOfImage({ path, size }: BaseImage, onProgress: (percen
   return hash.digest('hex')
 }
 
-/** Without debugfs(8), which Debian always has, or another file system than ext4, there are none. */
+/** In another file system than ext4 there are none. Errors: Failure if debugfs(8) is missing. */
 async function secretsOf(path: string, offset: number): Promise<readonly string[]> {
-  const text = await runProgram(['debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`]).catch(() => '')
+  const text = await runProgram(['debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`]).catch(error => {
+    if (error instanceof Failure && error.exitCode === EXIT.failed) return ''
+    throw error
+  })
   return text
     .toString()
     .split('\n')
