@@ -125,6 +125,50 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
     { 'rootfs/usr/lib/systemd/system/pi-adu-trial-guard.timer': '->/dev/null' },
     /belongs to the agent/,
   ],
+  // The build writes below it, and would follow the link on its own machine.
+  ...['etc/adu', 'usr', 'usr/sbin', 'usr/local', 'etc/systemd/system', 'etc/ssh'].flatMap(
+    (path): [string, Content, RegExp][] => [
+      [`a link instead of the folder ${path}`, { [`rootfs/${path}`]: '->/tmp' }, /it is a folder in the image/],
+      [`a file instead of the folder ${path}`, { [`rootfs/${path}`]: 'x' }, /it is a folder in the image/],
+    ],
+  ),
+  ...['etc', 'usr/lib', 'usr/local/lib'].flatMap((home): [string, Content, RegExp][] => [
+    [
+      `a generator (${home})`,
+      { [`rootfs/${home}/systemd/system-generators/x`]: '#!/bin/sh\n' },
+      /a generator runs before/,
+    ],
+    [
+      `users of systemd (${home})`,
+      { [`rootfs/${home}/sysusers.d/app.conf`]: 'u app 2000\n' },
+      /users belong to users\.txt/,
+    ],
+  ]),
+  ...[
+    'system/data.mount.d/x.conf',
+    'system/mount.d/x.conf',
+    'system.control/data.mount',
+    'system.attached/data.mount',
+  ].map((path): [string, Content, RegExp] => [
+    path,
+    { [`rootfs/etc/systemd/${path}`]: 'x' },
+    /it belongs to the system/,
+  ]),
+  [
+    'a drop-in of all units that the administrator has set',
+    { 'rootfs/etc/systemd/system.control/service.d/x.conf': 'x' },
+    /a drop-in for the agent's units/,
+  ],
+  [
+    'a unit that the build masks afterwards',
+    { 'rootfs/etc/systemd/system/getty@.service': '[Service]\n' },
+    /the image masks this unit/,
+  ],
+  [
+    'the target that the build sets afterwards',
+    { 'rootfs/etc/systemd/system/default.target': '->/usr/lib/systemd/system/graphical.target' },
+    /the image starts multi-user\.target/,
+  ],
   ...['service.d', 'pi-.service.d', 'timer.d', 'pi-.timer.d', 'path.d', 'socket.d'].flatMap(folder =>
     ['etc', 'usr/lib', 'usr/local/lib'].map((home): [string, Content, RegExp] => [
       `a drop-in of all units (${home}, ${folder})`,
@@ -133,7 +177,7 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
     ]),
   ),
   ...['usr/bin', 'usr/sbin', 'usr/local/bin', 'usr/local/sbin'].flatMap(folder =>
-    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run'].map(
+    ['node', 'swupdate', 'fw_setenv', 'fw_printenv', 'openssl', 'systemd-run', 'perl', 'setpriv'].map(
       (name): [string, Content, RegExp] => [
         `a program that the agent runs (${folder}/${name})`,
         { [`rootfs/${folder}/${name}`]: '#!/bin/sh\n' },
