@@ -256,6 +256,8 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['data.txt', '0755 root root ..', /not a path below/],
   ['data.txt', '0755 root root adu/state', /belongs to the system/],
   ['data.txt', '0755 root root ssh', /belongs to the system/],
+  ['data.txt', '0755 root root adu-flight', /belongs to the system/],
+  ['data.txt', '0755 root root reset', /belongs to the system/],
   ['data.txt', '0777 root root app', /lets everyone write/],
   ['data.txt', '4755 root root app', /the mode is like/],
   ['data.txt', '0755 app root app', /there is no user app/],
@@ -271,6 +273,10 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['boot.txt', 'kernel=evil.bin', /may not set this/],
   ['boot.txt', 'include more.txt', /may not set this/],
   ['boot.txt', 'os_prefix=x/', /may not set this/],
+  ['boot.txt', 'gpu_mem=32', undefined],
+  ['boot.txt', 'gpu_mem=16', /gpu_mem must be more than 16/],
+  ['boot.txt', 'gpu_mem_1024=16', /gpu_mem must be more than 16/],
+  ['boot.txt', 'start_x=1', /may not set this/],
   ['boot.txt', 'device_tree=x.dtb', /may not set this/],
   ['boot.txt', `dtparam=${'x'.repeat(91)}`, /98 characters/],
   ['boot.txt', 'dtparam=ü', /ASCII/],
@@ -279,6 +285,10 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['secrets.txt', 'dps.key x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'BOOT.ENV x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'config.txt x/y 0400 root', /meaning of its own/],
+  ...['factory-reset', 'overlays', 'firstrun.sh', 'user-data', 'network-config', 'wpa_supplicant.conf', 'my.psk'].map(
+    (name): [string, string, RegExp] => ['secrets.txt', `${name} x/y 0400 root`, /meaning of its own/],
+  ),
+  ['secrets.txt', 'du-config.json. x/y 0400 root', /not the name of a file/],
   ['secrets.txt', '../x x/y 0400 root', /not the name of a file/],
   ['secrets.txt', 'token adu/token 0400 root', /belongs to the system/],
   ['secrets.txt', 'token x/y 0444 root', /everyone can read/],
@@ -355,6 +365,11 @@ test('layers that collide are refused, unless the later one says what it replace
     replaced.files.map(({ from }) => from.startsWith(first)),
     [false],
   )
+  const secrets = 'one site/token 0400 root\n'
+  const place = other({ 'data.txt': '0755 root root site\n', 'secrets.txt': `${secrets}two site/token 0400 root\n` })
+  await assert.rejects(together(place), /site\/token is also in layer site/)
+  const folder = other({ 'data.txt': '0755 root root site\n0755 root root site/token\n', 'secrets.txt': secrets })
+  await assert.rejects(together(folder), /site\/token is also in layer site/)
   // A layer may use the users of an earlier one.
   const users = await together(other({ 'data.txt': '0700 app app site\n' }))
   assert.deepEqual(users.data, ['0755 2000 2000 app', '0700 2000 2000 site'])
