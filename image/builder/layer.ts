@@ -1,7 +1,8 @@
 import { createHash, type Hash } from 'node:crypto'
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { messageOf, UsageError } from '../../src/domain/errors.ts'
+import { jsonText, onOneLine } from '../../src/domain/terminal.ts'
 import { parseJsonText } from '../../src/domain/text.ts'
 import { fragmentFlaws } from './layer-config.ts'
 import { whyProtected } from './layer-paths.ts'
@@ -77,7 +78,7 @@ const MAX_ENTRIES = 100_000
 
 /** Reads a layer. Errors: what is wrong with it, with the name of the file and the number of the line. */
 export async function readLayer(folder: string): Promise<Layer> {
-  const found = await lstat(folder).catch(() => undefined)
+  const found = await stat(folder).catch(() => undefined)
   if (!found?.isDirectory()) throw new UsageError(`--layer ${folder}: there is no such folder`)
   const problems: string[] = []
   const hash = createHash('sha256')
@@ -181,7 +182,8 @@ async function readSourcesOf(folder: string, hash: Hash, problems: string[]): Pr
 /** One line for a layer that is refused. Pure. */
 export function refused(layer: string, problems: readonly string[]): string {
   const more = problems.length > 3 ? `; and ${problems.length - 3} more` : ''
-  return `layer ${layer} is refused: ${problems.slice(0, 3).join('; ')}${more}`
+  // Names in du-config.json are of strangers as well.
+  return onOneLine(`layer ${layer} is refused: ${problems.slice(0, 3).join('; ')}${more}`)
 }
 
 interface Head extends Pick<Layer, 'name' | 'version' | 'replaces'> {
@@ -197,9 +199,9 @@ async function readHead(folder: string, problems: string[]): Promise<Head> {
   }
   let head: unknown
   try {
-    head = JSON.parse(text)
-  } catch {
-    problems.push('layer.json is not valid JSON')
+    head = parseJsonText(text, 'onceOnly')
+  } catch (error) {
+    problems.push(`layer.json ${messageOf(error)}`)
     return nothing
   }
   if (typeof head !== 'object' || head === null || Array.isArray(head)) {
@@ -249,10 +251,11 @@ async function walk(folder: string, top: string, problems: string[]): Promise<re
   const files: LayerFile[] = []
   const visit = async (path: string): Promise<void> => {
     const from = join(folder, path)
-    const found = await lstat(from)
+    // First: a name that is not UTF-8 does not lead to its file.
     if (path !== top && /[\p{Cc}\p{Cf}\u2028\u2029\ufffd]/u.test(path))
-      problems.push(`${printable(path)}: the name has characters that names of files must not have`)
-    else if (found.isDirectory()) {
+      return void problems.push(`${printable(path)}: the name has characters that names of files must not have`)
+    const found = await lstat(from)
+    if (found.isDirectory()) {
       if ((found.mode & 0o7000) !== 0) problems.push(`${path}: setuid, setgid and sticky folders are refused`)
       for (const name of (await readdir(from)).sort()) await visit(posix.join(path, name))
     } else if (path === top) problems.push(`${top} is not a folder`)
@@ -305,4 +308,4 @@ async function fingerprint(file: string): Promise<string> {
 }
 
 /** A text of strangers, on one line. */
-const printable = (text: string): string => JSON.stringify(text.slice(0, 120)).slice(1, -1)
+const printable = (text: string): string => jsonText(text.slice(0, 120)).slice(1, -1)

@@ -97,7 +97,11 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
   ['an unknown folder', { 'hooks/run': 'x' }, /hooks is unknown/],
   ['apt sources in the old form', { 'sources/my.list': 'deb http://x y z' }, /sources\/my\.list is unknown/],
   ['a name with a line feed', { 'rootfs/etc/a\nb': 'x' }, /rootfs\/etc\/a\\nb: the name has characters/],
-  ['a name that turns the writing round', { 'rootfs/etc/a\u202eb': 'x' }, /the name has characters/],
+  [
+    'a name that turns the writing round',
+    { 'rootfs/etc/a\u202eb': 'x' },
+    /rootfs\/etc\/a\\u202eb: the name has characters/,
+  ],
   ['an unknown file with a line feed', { 'a\nb': 'x' }, /a\\nb is unknown/],
   ['a link that leads out', { 'rootfs/etc/x': '->../../../../etc/shadow' }, /rootfs\/etc\/x: the link leads out/],
   ['a link to data as a list', { 'packages.txt': '->/etc/passwd' }, /packages\.txt is not a regular file/],
@@ -313,6 +317,7 @@ const HEADS: readonly [object | string, RegExp][] = [
   ['{', /not valid JSON/],
   ['[]', /must be an object/],
   ['null', /must be an object/],
+  ['{"name": "app", "version": "1.0.0", "name": "other"}', /line 1, column 37: this name is here for the second time/],
   [{ name: 'app' }, /version must be like/],
   [{ name: 'App', version: '1.0.0' }, /name must be lower case/],
   [{ name: '../x', version: '1.0.0' }, /name must be lower case/],
@@ -327,6 +332,17 @@ for (const [head, why] of HEADS) {
     await assert.rejects(readLayers([layer({}, head)]), why)
   })
 }
+
+test('a name that is not UTF-8 is refused, and a link to a layer leads to it', async () => {
+  for (const folder of ['rootfs', 'health.d', 'overlays', 'sources']) {
+    const dir = layer({ [`${folder}/x`]: '#!/bin/sh\n' })
+    writeFileSync(Buffer.concat([Buffer.from(join(dir, folder, 'a')), Buffer.from([0xff])]), 'x')
+    await assert.rejects(readLayers([dir]), /^Error: layer app is refused: .*a\ufffd: the name has characters/)
+  }
+  const link = join(home, 'link')
+  symlinkSync(layer(), link)
+  assert.equal((await readLayers([link])).list[0]?.name, 'app')
+})
 
 test('a folder that is missing, a setuid file, a FIFO and a sparse monster are refused', async () => {
   await assert.rejects(readLayers([join(home, 'missing')]), /--layer .*missing: there is no such folder/)
