@@ -68,8 +68,11 @@ export class BootPartition {
     }
     await take(card)
     try {
+      const names = await this.#names()
       for (const [path, from] of files) {
-        const found = await this.#mtool('mtype', `::${path}`).catch(() => undefined)
+        if (!names.has(path.toLowerCase())) return false
+        // A bracket begins a pattern.
+        const found = await this.#mtool('mtype', `::${path.replaceAll('[', '[[]')}`).catch(() => undefined)
         if (!found?.equals(await readFile(from))) return false
       }
       return true
@@ -84,7 +87,7 @@ export class BootPartition {
     await this.#mtool('mcopy', '-o', '-m', ...own, '::')
     if (overlays.length === 0) return
     // An image with overlays of its own has the folder.
-    if (!(await this.#has(OVERLAYS))) await this.#mtool('mmd', `::${OVERLAYS}`)
+    if (!(await this.#names()).has(OVERLAYS)) await this.#mtool('mmd', `::${OVERLAYS}`)
     await this.#mtool('mcopy', '-o', '-m', ...overlays, `::${OVERLAYS}`)
   }
 
@@ -113,19 +116,17 @@ export class BootPartition {
     return into.subarray(0, length)
   }
 
-  async #has(name: string): Promise<boolean> {
-    const names = (await this.#mtool('mdir', '-b', '::'))
-      .toString()
-      .split('\n')
-      .map(line => line.replace(/^::\/|\/$/g, ''))
-    return names.some(each => each.toLowerCase() === name)
+  /** Of all files and folders, relative to the partition, in lower case. */
+  async #names(): Promise<ReadonlySet<string>> {
+    const lines = (await this.#mtool('mdir', '-b', '-/', '::')).toString().split('\n')
+    return new Set(lines.map(line => line.replace(/^::\/|\/$/g, '').toLowerCase()))
   }
 
-  /** Times are in UTC, as the system reads them. */
+  /** Times are in UTC, as the system reads them; names in UTF-8, of which the locale C would make other ones. */
   async #mtool(name: string, ...args: readonly string[]): Promise<Buffer> {
     const argv = [name, '-i', `${this.#path}@@${this.#base.boot.start}`, ...args] as const
     try {
-      return await runProgram(argv, undefined, { TZ: 'UTC', MTOOLSRC: '/dev/null' })
+      return await runProgram(argv, undefined, { TZ: 'UTC', LC_ALL: 'C.UTF-8', MTOOLSRC: '/dev/null' })
     } catch (error) {
       if (/disk full|no free/i.test(messageOf(error))) throw new Failure(EXIT.failed, 'the boot partition is full')
       throw error
