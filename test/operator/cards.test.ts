@@ -23,6 +23,7 @@ import { execa } from 'execa'
 import { IMAGE } from '../../image/builder/data.ts'
 import { BLOCK, openBaseImage } from '../../src/operator/cards/base-image.ts'
 import { blockMapText, readBlockMap, runsOf } from '../../src/operator/cards/block-map.ts'
+import { BootPartition } from '../../src/operator/cards/boot-partition.ts'
 import { CARD_FILES } from '../../src/operator/cards/card-files.ts'
 import { csvOf } from '../../src/operator/cards/card-record.ts'
 import { type BlockDevice, diskFlaw } from '../../src/operator/cards/disk.ts'
@@ -260,6 +261,16 @@ test('an image that cards cannot be made of is refused', async t => {
     assert.equal(stderr.trim().split('\n').length, 1)
   }
   assert.equal(existsSync(out), false)
+})
+
+test('a work file that cannot be completed is not left', async t => {
+  const { dir, image } = await aPlace(t)
+  const base = await openBaseImage(image)
+  // In place of a full disk.
+  truncateSync(image, 2 * MIB)
+  const work = join(dir, 'work')
+  await assert.rejects(BootPartition.open(base, work), /cannot write .*work: it is shorter than before/)
+  assert.equal(existsSync(work), false)
 })
 
 test('a card that does not fit fails alone', async t => {

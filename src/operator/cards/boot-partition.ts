@@ -34,8 +34,9 @@ export class BootPartition {
 
   /** `path` becomes the work file, which others cannot read; nothing may be there. Errors: Failure. */
   static async open(base: BaseImage, path: string): Promise<BootPartition> {
+    let partition: BootPartition | undefined
     try {
-      const partition = new BootPartition(base, path, await open(base.path), await open(path, 'wx+', 0o600))
+      partition = new BootPartition(base, path, await open(base.path), await open(path, 'wx+', 0o600))
       await partition.#work.truncate(base.headBytes)
       for (let at = 0; at < base.headBytes; at += CHUNK) {
         const chunk = await partition.#read(partition.#from, at, partition.#before)
@@ -43,6 +44,7 @@ export class BootPartition {
       }
       return partition
     } catch (cause) {
+      await partition?.close()
       throw new Failure(EXIT.unavailable, `cannot write ${path}: ${messageOf(cause)}`, { cause })
     }
   }
