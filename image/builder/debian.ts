@@ -1,9 +1,11 @@
 import { lstat, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { messageOf } from '../../src/domain/errors.ts'
 import { cached } from './cache.ts'
 import { IMAGE, linesOf } from './data.ts'
 import { debianFirst } from './layer-sources.ts'
 import { kernelVersion } from './modules.ts'
+import { packageFault } from './package-faults.ts'
 import { withOrigins } from './package-origins.ts'
 import { type Release, TRIXIE } from './release.ts'
 import { run } from './run.ts'
@@ -186,7 +188,10 @@ export function baseSystem(
         ...(ofLayers ? [ofLayer] : []),
       ],
       { env: { SOURCE_DATE_EPOCH: String(epoch) } },
-    )
+    ).catch(cause => {
+      const fault = packageFault(messageOf(cause))
+      throw fault === undefined ? cause : new Error(fault, { cause })
+    })
     if (ofLayers) {
       const apt = await privateApt(join(dir, '.apt'), [...debianSources(suites), ...sources], pins.join('\n'))
       const versions = await readFile(join(dir, 'versions.txt'), 'utf8')

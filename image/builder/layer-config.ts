@@ -40,6 +40,9 @@ export function fragmentFlaws(fragment: unknown, named: readonly string[]): read
   if (typeof fragment !== 'object' || fragment === null || Array.isArray(fragment)) return ['it is not an object']
   const leaves = [...leavesOf(fragment)].map(([name]) => name)
   const flaws: string[] = []
+  // A name of dots would read as a setting here, and the agent passes over it.
+  for (const name of Object.keys(fragment).filter(key => key.includes('.')))
+    flaws.push(`${name} is not a setting: write it as objects in each other`)
   for (const name of leaves) {
     if (FREE.some(pattern => pattern.test(name)) || named.includes(name)) continue
     if (BY_NAME.some(pattern => pattern.test(name)))

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
 import { join, posix } from 'node:path'
+import { jsonText } from '../../src/domain/terminal.ts'
 import { whyProtected } from './layer-paths.ts'
 import { secretIn } from './layer-secrets.ts'
 
@@ -41,10 +42,11 @@ export async function walk(folder: string, top: string, problems: string[]): Pro
   const files: LayerFile[] = []
   const visit = async (path: string): Promise<void> => {
     const from = join(folder, path)
-    const found = await lstat(from)
+    // First: a name that is not UTF-8 does not lead to its file.
     if (path !== top && /[\p{Cc}\p{Cf}\u2028\u2029\ufffd]/u.test(path))
-      problems.push(`${printable(path)}: the name has characters that names of files must not have`)
-    else if (found.isDirectory()) {
+      return void problems.push(`${printable(path)}: the name has characters that names of files must not have`)
+    const found = await lstat(from)
+    if (found.isDirectory()) {
       if ((found.mode & 0o7000) !== 0) problems.push(`${path}: setuid, setgid and sticky folders are refused`)
       for (const name of (await readdir(from)).sort()) await visit(posix.join(path, name))
     } else if (path === top) problems.push(`${top} is not a folder`)
@@ -98,4 +100,4 @@ export async function fingerprint(file: string): Promise<string> {
 }
 
 /** A text of strangers, on one line. */
-export const printable = (text: string): string => JSON.stringify(text.slice(0, 120)).slice(1, -1)
+export const printable = (text: string): string => jsonText(text.slice(0, 120)).slice(1, -1)

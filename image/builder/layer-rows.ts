@@ -89,24 +89,30 @@ export const moduleName: Parser = line =>
 const MAX_CONFIG_LINE = 98
 /** What chooses kernel, device tree and boot files is the image's. */
 const CONFIG_NAME =
-  /^(dtoverlay|dtparam|gpio|gpu_mem\w*|hdmi_\w+|display_\w+|disable_\w+|camera_\w+|start_x|max_usb_current|usb_max_current_enable|arm_freq|arm_boost|over_voltage\w*|temp_limit|force_turbo|avoid_warnings)=\S/
+  /^(dtoverlay|dtparam|gpio|gpu_mem\w*|hdmi_\w+|display_\w+|disable_\w+|camera_\w+|max_usb_current|usb_max_current_enable|arm_freq|arm_boost|over_voltage\w*|temp_limit|force_turbo|avoid_warnings)=\S/
 const FILTER = /^\[(all|none|pi3|pi3\+|pi4|pi400|cm4|pi02|board-type=0x[0-9a-f]+)\]$/
 
 export const bootLine: Parser = line => {
   if (line.length > MAX_CONFIG_LINE) return `the firmware reads ${MAX_CONFIG_LINE} characters of a line`
   if (!/^[\x20-\x7e]+$/.test(line)) return 'config.txt is ASCII'
+  // With 16 MB the firmware loads start_cd.elf, with start_x=1 start_x.elf, and the board does not start without these files.
+  const memory = /^gpu_mem\w*=(.*)$/.exec(line)
+  if (memory && !(Number(memory[1]) > 16))
+    return 'gpu_mem must be more than 16: for less, the firmware needs files that the image does not have'
   if (FILTER.test(line) || CONFIG_NAME.test(line)) return { text: line }
   return 'a layer may not set this in config.txt'
 }
 
 /** Files of the boot partition that are not a layer's. */
 const BOOT_FILE =
-  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|factory-reset|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|toml))$/i
+  /^(du-config\.json|(hub|content)-ca\.pem|(swupdate|device)\.(pem|key)|dps\.key|authorized_keys|extra\.env|factory-reset|overlays|uboot\.env|boot\..*|u-boot.*|.*\.(dtb|dtbo|elf|dat|bin|txt|img|toml))$/i
 
 export const secret: Parser = line => {
   const [name = '', target = '', mode = '', owner = '', ...rest] = line.split(/\s+/)
   if (owner === '' || rest.length > 0) return 'a line is FILE TARGET MODE OWNER'
   if (!NAME.test(name) || name.length > 64) return 'this is not the name of a file on the boot partition'
+  // FAT ignores dots at the end.
+  if (name.endsWith('.')) return 'this is not the name of a file on the boot partition'
   if (BOOT_FILE.test(name) || isPreseed(name)) return `the file ${name} has a meaning of its own on the boot partition`
   const flaw = dataPath(target) ?? modeFlaw(mode)
   if (flaw) return flaw

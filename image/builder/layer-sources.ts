@@ -14,7 +14,7 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9.+~:/_-]*$/
 /** Apt sources of a layer, each with the name of its key's file; or what is wrong with them, in `problems`. Pure. */
 export function readSources(name: string, text: string, problems: string[]): readonly Paragraph[] {
   const found: Paragraph[] = []
-  const lines = text.split('\n').filter(line => !line.startsWith('#'))
+  const lines = text.split(/\r?\n/).filter(line => !line.startsWith('#'))
   for (const [i, part] of lines
     .join('\n')
     .split(/\n[ \t]*\n/)

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, UsageError } from '../../src/domain/errors.ts'
+import { onOneLine } from '../../src/domain/terminal.ts'
 import { parseJsonText } from '../../src/domain/text.ts'
 import { fragmentFlaws } from './layer-config.ts'
 import { fingerprint, type LayerFile, MAX_LIST_BYTES, printable, readText, refusal, walk } from './layer-files.ts'
@@ -169,7 +170,8 @@ async function readSourcesOf(folder: string, hash: Hash, problems: string[]): Pr
 export function refused(layer: string, problems: readonly string[]): string {
   const all = [...new Set(problems)]
   const more = all.length > 3 ? `; and ${all.length - 3} more` : ''
-  return `layer ${layer} is refused: ${all.slice(0, 3).join('; ')}${more}`
+  // Names in du-config.json are of strangers as well.
+  return onOneLine(`layer ${layer} is refused: ${all.slice(0, 3).join('; ')}${more}`)
 }
 
 interface Head extends Pick<Layer, 'name' | 'version' | 'replaces'> {
@@ -185,9 +187,9 @@ async function readHead(folder: string, problems: string[]): Promise<Head> {
   }
   let head: unknown
   try {
-    head = JSON.parse(text)
-  } catch {
-    problems.push('layer.json is not valid JSON')
+    head = parseJsonText(text, 'onceOnly')
+  } catch (error) {
+    problems.push(`layer.json ${messageOf(error)}`)
     return nothing
   }
   if (typeof head !== 'object' || head === null || Array.isArray(head)) {

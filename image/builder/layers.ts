@@ -90,6 +90,8 @@ export function mergeLayers(layers: readonly Layer[]): Layers {
     for (const row of layer.secrets) {
       const [name, target, mode, owner] = row.split(' ') as [string, string, string, string]
       claim('secrets', name.toLowerCase())
+      // Two files for one place: the card's later one would silently replace the other.
+      claim('data', target)
       const folder = target.slice(0, target.lastIndexOf('/'))
       if (!layer.data.some(line => line.endsWith(` ${folder}`)))
         found.push(`secrets.txt: ${name}: there is no folder ${folder} in data.txt`)

@@ -141,7 +141,7 @@ export async function enableUnit(tree: string, unit: string): Promise<void> {
 
 /**
  * Files of layers are unpacked on the build machine, and tar follows a folder of the base that is a link: an absolute one leads
- * to the build machine's own files. Errors: the first such file.
+ * to the build machine's own files. Errors: the first such file, or one in the place of a folder that is not empty.
  */
 export async function refuseOutside(tree: string, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
@@ -149,6 +149,12 @@ export async function refuseOutside(tree: string, paths: readonly string[]): Pro
     if (link !== undefined)
       throw new Error(
         `a layer is refused: ${path}: ${link} is a link in the image: name the folder that it leads to instead`,
+      )
+    if (path === '' || path.endsWith('/')) continue
+    const names = await readdir(join(tree, path)).catch(() => [])
+    if (names.length > 0 && !(await lstat(join(tree, path))).isSymbolicLink())
+      throw new Error(
+        `a layer is refused: ${path}: it is a folder in the image, with ${names[0]} and ${names.length - 1} more`,
       )
   }
 }

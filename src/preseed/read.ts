@@ -41,7 +41,8 @@ const OTHERS: ReadonlyMap<string, string> = new Map(
   }),
 )
 const IWD = /\.(psk|open|8021x)$/i
-const HALF_NAMED = /\.(psk|open|8021x)\.txt$/i
+/** An editor of Windows adds .txt, and its Explorer does not show it. */
+const HALF_NAMED = /(\.(psk|open|8021x)|^(rpi-preseed|custom)\.toml)\.txt$/i
 
 /** Whether a file of this name is for `readPreseed`. Pure. */
 export const isPreseed = (name: string): boolean =>

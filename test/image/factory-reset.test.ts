@@ -123,6 +123,20 @@ test('identity, keys, network and the files of layers stay, and nothing else; li
   assert.equal(data.start(), '', 'once')
 })
 
+test('files that the configuration names stay, however it is written', () => {
+  const paths = ['my keys/pass phrase', 'keys/passphrase']
+  const text = `${JSON.stringify({ a: paths.map(path => `/data/${path}`), b: 'tool --key /data/keys/other -x' })}\r\n`
+  for (const written of [text, text.replaceAll('/', '\\/'), Buffer.from(`\ufeff${text}`, 'utf16le')]) {
+    const data = new Partition()
+    mkdirSync(join(data.dir, 'my keys'))
+    writeFileSync(join(data.dir, paths[0]!), 'x')
+    writeFileSync(join(data.dir, 'adu/du-config.json'), written)
+    data.order('identity')
+    data.start()
+    assert.deepEqual(data.files, [...KEPT, SECRET, paths[0]!, 'keys/other'].sort())
+  }
+})
+
 test('"all" leaves nothing', () => {
   const data = new Partition()
   data.order('all')

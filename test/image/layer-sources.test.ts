@@ -100,6 +100,8 @@ test('two paragraphs with one key are two sources, and their text has the key an
     assert.match(each, /^signed-by:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n \.\n/m)
     assert.equal(each.includes(dir), false)
   }
+  const windows = layerIn(dir, { 'my.sources': text.replaceAll('\n', '\r\n'), 'my.asc': key.public })
+  assert.deepEqual((await readLayers([windows])).sources, sources, 'line ends of Windows')
   writeFileSync(join(folder, 'sources/my.sources'), text.replace('extra', 'other'))
   assert.notEqual((await readLayers([folder])).list[0]!.sha256, list[0]!.sha256, 'the layer has another hash')
 })

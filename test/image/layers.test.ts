@@ -97,7 +97,11 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
   ['an unknown folder', { 'hooks/run': 'x' }, /hooks is unknown/],
   ['apt sources in the old form', { 'sources/my.list': 'deb http://x y z' }, /sources\/my\.list is unknown/],
   ['a name with a line feed', { 'rootfs/etc/a\nb': 'x' }, /rootfs\/etc\/a\\nb: the name has characters/],
-  ['a name that turns the writing round', { 'rootfs/etc/a\u202eb': 'x' }, /the name has characters/],
+  [
+    'a name that turns the writing round',
+    { 'rootfs/etc/a\u202eb': 'x' },
+    /rootfs\/etc\/a\\u202eb: the name has characters/,
+  ],
   ['an unknown file with a line feed', { 'a\nb': 'x' }, /a\\nb is unknown/],
   ['a link that leads out', { 'rootfs/etc/x': '->../../../../etc/shadow' }, /rootfs\/etc\/x: the link leads out/],
   ['a link to data as a list', { 'packages.txt': '->/etc/passwd' }, /packages\.txt is not a regular file/],
@@ -124,6 +128,50 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
     'a mask of the guard',
     { 'rootfs/usr/lib/systemd/system/pi-adu-trial-guard.timer': '->/dev/null' },
     /belongs to the agent/,
+  ],
+  // The build writes below it, and would follow the link on its own machine.
+  ...['etc/adu', 'usr', 'usr/sbin', 'usr/local', 'etc/systemd/system', 'etc/ssh'].flatMap(
+    (path): [string, Content, RegExp][] => [
+      [`a link instead of the folder ${path}`, { [`rootfs/${path}`]: '->/tmp' }, /it is a folder in the image/],
+      [`a file instead of the folder ${path}`, { [`rootfs/${path}`]: 'x' }, /it is a folder in the image/],
+    ],
+  ),
+  ...['etc', 'usr/lib', 'usr/local/lib'].flatMap((home): [string, Content, RegExp][] => [
+    [
+      `a generator (${home})`,
+      { [`rootfs/${home}/systemd/system-generators/x`]: '#!/bin/sh\n' },
+      /a generator runs before/,
+    ],
+    [
+      `users of systemd (${home})`,
+      { [`rootfs/${home}/sysusers.d/app.conf`]: 'u app 2000\n' },
+      /users belong to users\.txt/,
+    ],
+  ]),
+  ...[
+    'system/data.mount.d/x.conf',
+    'system/mount.d/x.conf',
+    'system.control/data.mount',
+    'system.attached/data.mount',
+  ].map((path): [string, Content, RegExp] => [
+    path,
+    { [`rootfs/etc/systemd/${path}`]: 'x' },
+    /it belongs to the system/,
+  ]),
+  [
+    'a drop-in of all units that the administrator has set',
+    { 'rootfs/etc/systemd/system.control/service.d/x.conf': 'x' },
+    /a drop-in for the agent's units/,
+  ],
+  [
+    'a unit that the build masks afterwards',
+    { 'rootfs/etc/systemd/system/getty@.service': '[Service]\n' },
+    /the image masks this unit/,
+  ],
+  [
+    'the target that the build sets afterwards',
+    { 'rootfs/etc/systemd/system/default.target': '->/usr/lib/systemd/system/graphical.target' },
+    /the image starts multi-user\.target/,
   ],
   ...['service.d', 'pi-.service.d', 'timer.d', 'pi-.timer.d', 'path.d', 'socket.d'].flatMap(folder =>
     ['etc', 'usr/lib', 'usr/local/lib'].map((home): [string, Content, RegExp] => [
@@ -230,6 +278,10 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['boot.txt', 'kernel=evil.bin', /may not set this/],
   ['boot.txt', 'include more.txt', /may not set this/],
   ['boot.txt', 'os_prefix=x/', /may not set this/],
+  ['boot.txt', 'gpu_mem=32', undefined],
+  ['boot.txt', 'gpu_mem=16', /gpu_mem must be more than 16/],
+  ['boot.txt', 'gpu_mem_1024=16', /gpu_mem must be more than 16/],
+  ['boot.txt', 'start_x=1', /may not set this/],
   ['boot.txt', 'device_tree=x.dtb', /may not set this/],
   ['boot.txt', `dtparam=${'x'.repeat(91)}`, /98 characters/],
   ['boot.txt', 'dtparam=ü', /ASCII/],
@@ -238,9 +290,10 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['secrets.txt', 'dps.key x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'BOOT.ENV x/y 0400 root', /meaning of its own/],
   ['secrets.txt', 'config.txt x/y 0400 root', /meaning of its own/],
-  ['secrets.txt', 'factory-reset x/y 0400 root', /meaning of its own/],
-  ['secrets.txt', 'firstrun.sh x/y 0400 root', /meaning of its own/],
-  ['secrets.txt', 'wpa_supplicant.conf x/y 0400 root', /meaning of its own/],
+  ...['factory-reset', 'overlays', 'firstrun.sh', 'user-data', 'network-config', 'wpa_supplicant.conf', 'my.psk'].map(
+    (name): [string, string, RegExp] => ['secrets.txt', `${name} x/y 0400 root`, /meaning of its own/],
+  ),
+  ['secrets.txt', 'du-config.json. x/y 0400 root', /not the name of a file/],
   ['secrets.txt', '../x x/y 0400 root', /not the name of a file/],
   ['secrets.txt', 'token adu/token 0400 root', /belongs to the system/],
   ['secrets.txt', 'token x/y 0444 root', /everyone can read/],
@@ -265,6 +318,7 @@ const HEADS: readonly [object | string, RegExp][] = [
   ['{', /not valid JSON/],
   ['[]', /must be an object/],
   ['null', /must be an object/],
+  ['{"name": "app", "version": "1.0.0", "name": "other"}', /line 1, column 37: this name is here for the second time/],
   [{ name: 'app' }, /version must be like/],
   [{ name: 'App', version: '1.0.0' }, /name must be lower case/],
   [{ name: '../x', version: '1.0.0' }, /name must be lower case/],
@@ -280,10 +334,19 @@ for (const [head, why] of HEADS) {
   })
 }
 
+test('a name that is not UTF-8 is refused, and a link to a layer leads to it', async () => {
+  for (const folder of ['rootfs', 'health.d', 'overlays', 'sources']) {
+    const dir = layer({ [`${folder}/x`]: '#!/bin/sh\n' })
+    writeFileSync(Buffer.concat([Buffer.from(join(dir, folder, 'a')), Buffer.from([0xff])]), 'x')
+    await assert.rejects(readLayers([dir]), /^Error: layer app is refused: .*a\ufffd: the name has characters/)
+  }
+  const link = join(home, 'link')
+  symlinkSync(layer(), link)
+  assert.equal((await readLayers([link])).list[0]?.name, 'app')
+})
+
 test('a folder that is missing, a setuid file, a FIFO and a sparse monster are refused', async () => {
   await assert.rejects(readLayers([join(home, 'missing')]), /--layer .*missing: there is no such folder/)
-  symlinkSync(layer(), join(home, 'link'))
-  assert.equal((await readLayers([join(home, 'link')])).list[0]!.name, 'app', 'the folder itself may be a link')
   const setuid = layer({ 'rootfs/usr/bin/app': '#!/bin/sh\n' })
   chmodSync(join(setuid, 'rootfs/usr/bin/app'), 0o4755)
   await assert.rejects(readLayers([setuid]), /rootfs\/usr\/bin\/app: setuid/)
@@ -327,6 +390,11 @@ test('layers that collide are refused, unless the later one says what it replace
     replaced.files.map(({ from }) => from.startsWith(first)),
     [false],
   )
+  const secrets = 'one site/token 0400 root\n'
+  const place = other({ 'data.txt': '0755 root root site\n', 'secrets.txt': `${secrets}two site/token 0400 root\n` })
+  await assert.rejects(together(place), /site\/token is also in layer site/)
+  const folder = other({ 'data.txt': '0755 root root site\n0755 root root site/token\n', 'secrets.txt': secrets })
+  await assert.rejects(together(folder), /site\/token is also in layer site/)
   // A layer may use the users of an earlier one.
   const users = await together(other({ 'data.txt': '0700 app app site\n' }))
   assert.deepEqual(users.data, ['0755 2000 2000 app', '0700 2000 2000 site'])

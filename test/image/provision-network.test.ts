@@ -123,6 +123,7 @@ test('a file that cannot be used stays, writable, and costs one line; the others
     'country.txt': 'UK',
     'custom.toml': '[wlan]\nssid = "Home',
     'firstrun.sh': '#!/bin/sh\ntouch /tmp/owned\n',
+    'rpi-preseed.toml.txt': '[wlan]\nssid = "Home"\n',
   }
   const card = new Card().put({ ...bad, 'Good.psk': psk('12345678') })
   mkdirSync(join(card.boot, 'Folder.psk'))

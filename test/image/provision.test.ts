@@ -634,3 +634,17 @@ test('factory-reset.txt is told its name, and a refused order stays easy to repl
   for (const name of ['factory-reset', 'factory-reset.txt'])
     assert.notEqual(statSync(join(card.boot, name)).mode & 0o200, 0, name)
 })
+
+test('a name to which an editor has added .txt is told', () => {
+  const card = new Card()
+  const names = ['du-config.json', 'authorized_keys', 'device.pem', 'extra.env', 'app.token']
+  for (const name of [...names, 'NOTES']) card.put(`${name}.txt`, 'x')
+  writeFileSync(join(card.dir, 'secrets.txt'), 'app.token app/token 0400 0:0\n')
+  const { said } = card.start()
+  for (const name of names)
+    assert.match(
+      said,
+      new RegExp(`^<3>${name}\\.txt on the boot partition is refused .*must be ${name}, without \\.txt$`, 'm'),
+    )
+  assert.doesNotMatch(said, /NOTES/)
+})

@@ -57,6 +57,14 @@ for (const [path, link] of PLACES) {
   })
 }
 
+test('a file or link of a layer in the place of a folder that is not empty is refused', async () => {
+  const tree = treeOf({ 'root/.bashrc': '', 'root/.profile': '', 'opt/': '', 'usr/share/app/x': '', link: '->root' })
+  await assert.rejects(refuseOutside(tree, ['root']), {
+    message: 'a layer is refused: root: it is a folder in the image, with .bashrc and 1 more',
+  })
+  await refuseOutside(tree, ['opt', 'root/', 'link', 'usr/share/app/x', 'usr/share/app/y', ''])
+})
+
 const UNIT = 'usr/lib/systemd/system/app.service'
 const SYSTEM = 'etc/systemd/system'
 

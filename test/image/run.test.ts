@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { packageFault } from '../../image/builder/package-faults.ts'
 import { step } from '../../image/builder/progress.ts'
 import { repositoryRoot } from '../../image/builder/repository.ts'
 import { run, runAsRoot } from '../../image/builder/run.ts'
@@ -17,6 +18,26 @@ test('an error has the words of the program that failed, wherever it said them',
   await assert.rejects(run(['sh', '-c', 'echo "E: why" >&2; echo "I: removing tempdir..." >&2; exit 1']), /: E: why$/)
   await assert.rejects(run(['sh', '-c', 'exit 1']), /it said nothing/)
   await assert.rejects(run(['no-such-program']), /not installed/)
+})
+
+test('packages that apt cannot install are one line with their names', () => {
+  const end = 'E: apt download failed: E: apt-get --yes install bash dash failed\nE: mmdebstrap failed to run'
+  const said = (lines: string) => packageFault(`mmdebstrap --variant=custom failed (25): ${lines}\n${end}`)
+  assert.equal(
+    said('Reading package lists...\nE: Unable to locate package one\nE: Unable to locate package two'),
+    'no source has the package one, two: look at packages.txt',
+  )
+  assert.match(said("Reading...\nE: Package 'one' has no installation candidate") ?? '', /has the package one:/)
+  assert.equal(
+    said(
+      'The following packages have unmet dependencies:\n systemd-sysv : Conflicts: sysvinit-core but 3.14-4 is to be installed\n' +
+        ' sysvinit-core : Depends: initscripts but it is not installable\n                 Conflicts: systemd-sysv\n' +
+        'E: Unable to correct problems, you have held broken packages.',
+    ),
+    'the packages do not go together: systemd-sysv : Conflicts: sysvinit-core but 3.14-4 is to be installed; ' +
+      'sysvinit-core : Depends: initscripts but it is not installable: look at packages.txt',
+  )
+  assert.equal(said('E: Failed to fetch http://deb.debian.org/x  Connection failed'), undefined)
 })
 
 test('a program of ours that runs as root hands on the words of the tool, without a stack', async () => {

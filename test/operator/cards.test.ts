@@ -23,6 +23,7 @@ import { execa } from 'execa'
 import { IMAGE } from '../../image/builder/data.ts'
 import { BLOCK, openBaseImage } from '../../src/operator/cards/base-image.ts'
 import { blockMapText, readBlockMap, runsOf } from '../../src/operator/cards/block-map.ts'
+import { BootPartition } from '../../src/operator/cards/boot-partition.ts'
 import { CARD_FILES } from '../../src/operator/cards/card-files.ts'
 import { csvOf } from '../../src/operator/cards/card-record.ts'
 import { type BlockDevice, diskFlaw } from '../../src/operator/cards/disk.ts'
@@ -68,6 +69,8 @@ test('cards have the files of their device, as whole images or as the blocks tha
       'usercfg.txt': 'arm_freq=600\n',
       'Pi Net.psk': '[Security]\nPassphrase=the password\n',
       'Hall.open': '',
+      'Café ☕.open': '',
+      'My [5G].open': '',
     },
     'Pi-0003': {},
   })
@@ -103,6 +106,10 @@ test('cards have the files of their device, as whole images or as the blocks tha
   }
   assert.match(onBoot(join(out, 'whole/pi-0002.img'), 'Pi Net.psk').toString(), /Passphrase=the password/)
   assert.equal(onBoot(join(out, 'whole/pi-0002.img'), 'Hall.open').length, 0)
+  // In the pieces of five and six characters that FAT has, whatever mtools makes of them in the locale of this machine.
+  const names = readFileSync(join(out, 'whole/pi-0002.img'))
+  for (const part of ['Café ', '☕.open', 'My [5', 'G].ope'])
+    assert.ok(names.includes(Buffer.from(part, 'utf16le')), part)
   assert.equal(onBoot(join(out, 'whole/pi-0001.img'), 'app.token').toString(), 'secret 1')
   assert.equal(modeOf(join(out, 'whole')), 0o700)
   const report = readFileSync(join(out, 'difference/report.csv'), 'utf8')
@@ -153,6 +160,8 @@ test('each mistake in the folders costs a line, and nothing is written', async t
     unknown: [{ 'notes.txt': 'x' }, /unknown: notes\.txt: the system takes no file of this name/],
     reset: [{ 'factory-reset': '' }, /reset: factory-reset: a new card has nothing to reset/],
     letters: [{ 'App.Token': 'x' }, /letters: App\.Token: its name must be app\.token/],
+    fat: [{ 'a:b.psk': 'x' }, /fat: a:b\.psk: a card cannot have .* name it =613a62\.psk/],
+    emoji: [{ 'Pi 🍓.psk': 'x' }, /emoji: .*: a card cannot have .* name it =506920f09f8d93\.psk/],
     capitals: [
       { 'Home.open': '', 'home.open': '' },
       /capitals: home\.open: the boot partition takes it for Home\.open/,
@@ -181,7 +190,7 @@ test('each mistake in the folders costs a line, and nothing is written', async t
   writeFileSync(join(devices, 'report.json'), '{"devices":[{"registrationId":"refused","state":"failed"}]}')
   const names = Object.keys(cases)
   // As many as one call shows, and those that belong together.
-  for (const group of [names.slice(0, 9), names.slice(9, 17), names.slice(17)]) {
+  for (const group of [names.slice(0, 9), names.slice(9, 19), names.slice(19)]) {
     makeDevices(devices, Object.fromEntries(group.map(name => [name, cases[name]![0]])))
     const { exitCode, stderr } = await cards('--out', out)
     assert.equal(exitCode, 64, stderr)
@@ -205,6 +214,15 @@ test('each mistake in the folders costs a line, and nothing is written', async t
   const { exitCode, stderr } = await cards('--out', out)
   assert.deepEqual([exitCode, /has no folder of a device/.test(stderr)], [64, true])
   makeDevices(devices, { 'pi-1': {} })
+  symlinkSync('nowhere', join(devices, 'pi-8'))
+  const dangling = await cards('--out', out)
+  assert.deepEqual([dangling.exitCode, /pi-8: it is a link that leads nowhere/.test(dangling.stderr)], [64, true])
+  await rm(join(devices, 'pi-8'))
+  // A device may lie elsewhere.
+  makeDevices(dir, { 'pi-9': {} })
+  symlinkSync(join(dir, 'pi-9'), join(devices, 'pi-9'))
+  assert.match((await cards('--out', out, '--form', 'difference')).stdout, /2 of 2 written/)
+  await rm(out, { recursive: true })
   for (const [args, pattern] of [
     [[], /one of --out and --to/],
     [['--to', '/dev/null'], /name it with --device/],
@@ -232,6 +250,7 @@ test('an image that cards cannot be made of is refused', async t => {
     [tableOf([[0xee, 3]]), 4 * MIB, /GPT/],
     [tableOf([[0x83, 1], [0x83, 1], [0x83, 1]]), 4 * MIB, /first partition is not FAT/], // biome-ignore format: a table
     [tableOf([[0x0c, 1]]), 4 * MIB, /partitions 2 and 3 are not slots/],
+    [tableOf([...three, [0x83, 1]]), 4 * MIB, /shorter than its partition table says/],
     [tableOf(three), 3 * MIB, /shorter than its partition table says/],
   ] as const) {
     const image = join(dir, 'bad.img')
@@ -243,6 +262,16 @@ test('an image that cards cannot be made of is refused', async t => {
     assert.equal(stderr.trim().split('\n').length, 1)
   }
   assert.equal(existsSync(out), false)
+})
+
+test('a work file that cannot be completed is not left', async t => {
+  const { dir, image } = await aPlace(t)
+  const base = await openBaseImage(image)
+  // In place of a full disk.
+  truncateSync(image, 2 * MIB)
+  const work = join(dir, 'work')
+  await assert.rejects(BootPartition.open(base, work), /cannot write .*work: it is shorter than before/)
+  assert.equal(existsSync(work), false)
 })
 
 test('a card that does not fit fails alone', async t => {
@@ -303,6 +332,8 @@ test('a kill leaves no card that only looks complete, and the next call goes on'
   assert.equal(refused.exitCode, 64)
   assert.match(refused.stderr, /pi-900\.diff\.img is not from an earlier call/)
   assert.equal(await readFile(join(out, 'pi-900.diff.img'), 'utf8'), 'mine')
+  writeFileSync(join(out, 'report.json'), '{"kind":"cards","cards":[null]}')
+  assert.match((await cards('--out', out)).stderr, /not a report of cards/)
   writeFileSync(join(out, 'report.json'), '{"devices":[]}')
   assert.match((await cards('--out', out)).stderr, /not a report of cards/)
 })

@@ -153,6 +153,7 @@ const REFUSED: readonly [name: string, content: string | Buffer, why: RegExp][] 
     /needs a text in PEM/,
   ],
   ['a.psk.txt', psk('12345678'), /^its name ends in \.txt: rename it to a\.psk$/],
+  ['Custom.toml.txt', '[wlan]', /^its name ends in \.txt: rename it to Custom\.toml$/],
   ['country.txt', 'Germany', /^the country is a code of two letters/],
   ['country.txt', 'UK', /^the code of the United Kingdom is GB, not UK$/],
   ['country.txt', 'XX', /^XX is not a country that the regulatory database knows/],

@@ -43,12 +43,12 @@ export async function openBaseImage(path: string): Promise<BaseImage> {
   const table = await firstSector(path)
   if (table.readUInt32LE(0) === 0xfd2fb528) throw flaw('it is compressed: unpack it first, with zstd -d')
   if (table.length < SECTOR || table.readUInt16LE(510) !== 0xaa55) throw flaw('it has no partition table')
-  const [boot, slotA, slotB] = [0, 1, 2].map(index => partition(table, index))
+  const [boot, slotA, slotB, data] = [0, 1, 2, 3].map(index => partition(table, index))
   if (boot?.type === GPT) throw flaw('it has a GPT, and cards need an MBR')
   if (!boot || !FAT.includes(boot.type)) throw flaw('its first partition is not FAT')
   if (slotA?.type !== LINUX || slotB?.type !== LINUX) throw flaw('its partitions 2 and 3 are not slots')
   if (boot.start % BLOCK !== 0) throw flaw(`its first partition does not begin at a multiple of ${BLOCK} bytes`)
-  if ([boot, slotA, slotB].some(each => each.start + each.size > found.size)) {
+  if ([boot, slotA, slotB, ...(data ? [data] : [])].some(each => each.start + each.size > found.size)) {
     throw flaw('it is shorter than its partition table says: it was not copied as a whole')
   }
   return {

@@ -34,8 +34,9 @@ export class BootPartition {
 
   /** `path` becomes the work file, which others cannot read; nothing may be there. Errors: Failure. */
   static async open(base: BaseImage, path: string): Promise<BootPartition> {
+    let partition: BootPartition | undefined
     try {
-      const partition = new BootPartition(base, path, await open(base.path), await open(path, 'wx+', 0o600))
+      partition = new BootPartition(base, path, await open(base.path), await open(path, 'wx+', 0o600))
       await partition.#work.truncate(base.headBytes)
       for (let at = 0; at < base.headBytes; at += CHUNK) {
         const chunk = await partition.#read(partition.#from, at, partition.#before)
@@ -43,6 +44,7 @@ export class BootPartition {
       }
       return partition
     } catch (cause) {
+      await partition?.close()
       throw new Failure(EXIT.unavailable, `cannot write ${path}: ${messageOf(cause)}`, { cause })
     }
   }
@@ -68,8 +70,11 @@ export class BootPartition {
     }
     await take(card)
     try {
+      const names = await this.#names()
       for (const [path, from] of files) {
-        const found = await this.#mtool('mtype', `::${path}`).catch(() => undefined)
+        if (!names.has(path.toLowerCase())) return false
+        // A bracket begins a pattern.
+        const found = await this.#mtool('mtype', `::${path.replaceAll('[', '[[]')}`).catch(() => undefined)
         if (!found?.equals(await readFile(from))) return false
       }
       return true
@@ -84,7 +89,7 @@ export class BootPartition {
     await this.#mtool('mcopy', '-o', '-m', ...own, '::')
     if (overlays.length === 0) return
     // An image with overlays of its own has the folder.
-    if (!(await this.#has(OVERLAYS))) await this.#mtool('mmd', `::${OVERLAYS}`)
+    if (!(await this.#names()).has(OVERLAYS)) await this.#mtool('mmd', `::${OVERLAYS}`)
     await this.#mtool('mcopy', '-o', '-m', ...overlays, `::${OVERLAYS}`)
   }
 
@@ -113,19 +118,17 @@ export class BootPartition {
     return into.subarray(0, length)
   }
 
-  async #has(name: string): Promise<boolean> {
-    const names = (await this.#mtool('mdir', '-b', '::'))
-      .toString()
-      .split('\n')
-      .map(line => line.replace(/^::\/|\/$/g, ''))
-    return names.some(each => each.toLowerCase() === name)
+  /** Of all files and folders, relative to the partition, in lower case. */
+  async #names(): Promise<ReadonlySet<string>> {
+    const lines = (await this.#mtool('mdir', '-b', '-/', '::')).toString().split('\n')
+    return new Set(lines.map(line => line.replace(/^::\/|\/$/g, '').toLowerCase()))
   }
 
-  /** Times are in UTC, as the system reads them. */
+  /** Times are in UTC, as the system reads them; names in UTF-8, of which the locale C would make other ones. */
   async #mtool(name: string, ...args: readonly string[]): Promise<Buffer> {
     const argv = [name, '-i', `${this.#path}@@${this.#base.boot.start}`, ...args] as const
     try {
-      return await runProgram(argv, undefined, { TZ: 'UTC', MTOOLSRC: '/dev/null' })
+      return await runProgram(argv, undefined, { TZ: 'UTC', LC_ALL: 'C.UTF-8', MTOOLSRC: '/dev/null' })
     } catch (error) {
       if (/disk full|no free/i.test(messageOf(error))) throw new Failure(EXIT.failed, 'the boot partition is full')
       throw error

@@ -23,10 +23,18 @@ export function nameFlaw(path: string, secrets: readonly string[]): string | und
   if (/^factory-reset(\.txt)?$/i.test(path)) return 'a new card has nothing to reset'
   const known = [...CARD_FILES, ...secrets]
   // Those for network and first start are looked at together.
-  if (known.includes(path) || isPreseed(path)) return undefined
+  if (known.includes(path) || isPreseed(path)) return NOT_ON_FAT.test(path) ? hexNameOf(path) : undefined
   const meant = known.find(name => name.toLowerCase() === path.toLowerCase())
   if (meant !== undefined) return `its name must be ${meant}`
   return 'the system takes no file of this name from a card, and no layer of the image names it in secrets.txt'
+}
+
+/** FAT has none of these, and mtools(1) writes nothing beyond 16 bits, such as emoji. */
+const NOT_ON_FAT = /["*:<>?|\\\p{Cc}\u{10000}-\u{10ffff}]/u
+
+function hexNameOf(path: string): string {
+  const at = path.lastIndexOf('.')
+  return `a card cannot have a file of this name: name it =${Buffer.from(path.slice(0, at)).toString('hex')}${path.slice(at)}`
 }
 
 const HEX = '[0-9a-fA-F]'

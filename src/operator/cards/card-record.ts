@@ -70,10 +70,17 @@ export class CardRecord {
   }
 }
 
+/** As far as this program relies on it. */
+const isRow = (row: Partial<CardRow> | null): boolean =>
+  typeof row?.device === 'string' &&
+  typeof row.file === 'string' &&
+  Array.isArray(row.files) &&
+  Array.isArray(row.missing)
+
 function rowsOf(text: string): readonly CardRow[] | undefined {
   try {
     const { kind, cards } = JSON.parse(text)
-    return kind === KIND && Array.isArray(cards) ? cards : undefined
+    return kind === KIND && Array.isArray(cards) && cards.every(isRow) ? cards : undefined
   } catch {
     return undefined
   }

@@ -67,7 +67,12 @@ async function deviceNames(options: DevicesOptions, problems: string[]): Promise
   const entries = await readdir(folder, { withFileTypes: true }).catch(cause => {
     throw new Failure(EXIT.usage, `cannot read ${folder}: ${messageOf(cause)}`, { cause })
   })
-  const found = entries.filter(entry => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name)
+  const found: string[] = []
+  for (const entry of entries.filter(each => !each.name.startsWith('.'))) {
+    const leadsTo = entry.isSymbolicLink() ? await stat(join(folder, entry.name)).catch(() => undefined) : undefined
+    if (entry.isDirectory() || leadsTo?.isDirectory()) found.push(entry.name)
+    else if (entry.isSymbolicLink() && !leadsTo) problems.push(`${entry.name}: it is a link that leads nowhere`)
+  }
   const unknown = only?.find(name => !found.includes(name))
   if (unknown !== undefined) throw new Failure(EXIT.usage, `${folder} has no folder ${unknown}`)
   const names = [...new Set(only ?? found)].sort()
