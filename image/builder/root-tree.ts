@@ -116,21 +116,32 @@ async function units(tree: string, dev: boolean, more: readonly string[]): Promi
   if (dev) await appendFile(join(tree, 'etc/issue'), 'dev variant: a root shell without a password\n')
 }
 
-/** Errors: no such unit, nothing that wants it, a target or a link that leads out of the tree. */
+/** What systemd.unit(5), "[Install]", makes of these. `Alias=` is passed over. */
+const WANTED = { WantedBy: 'wants', RequiredBy: 'requires', UpheldBy: 'upholds' } as const
+
+/** `unit` may be an instance of a template. Errors: no such unit, nothing that wants it, a target or a link that leads out of the tree. */
 export async function enableUnit(tree: string, unit: string): Promise<void> {
   const home = 'etc/systemd/system'
-  const path = await firstOf(tree, [join(home, unit), join('usr/lib/systemd/system', unit)])
+  const names = [unit, unit.replace(/@.+(?=\.)/, '@')]
+  const path = await firstOf(
+    tree,
+    names.flatMap(name => [home, 'usr/lib/systemd/system'].map(folder => join(folder, name))),
+  )
   if (path === undefined)
     throw new Error(`units.txt: there is no ${unit}, neither in a package nor in rootfs/ of a layer`)
   if (await linkOutside(tree, path)) throw new Error(`units.txt: ${unit} is a link that leads out of the image`)
   const text = await readFile(join(tree, path), 'utf8')
-  const targets = [...text.matchAll(/^WantedBy=(.*)$/gm)].flatMap(m => m[1]!.split(/\s+/)).filter(name => name !== '')
+  const targets = Object.entries(WANTED).flatMap(([key, end]) =>
+    [...text.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))]
+      .flatMap(([, names = '']) => names.split(/\s+/).filter(name => name !== ''))
+      .map(target => ({ key, target, end })),
+  )
   if (targets.length === 0)
     throw new Error(`units.txt: ${unit} has no WantedBy= in [Install], so nothing would start it`)
-  for (const target of targets) {
+  for (const { key, target, end } of targets) {
     if (!/^[\w:.@-]+$/.test(target))
-      throw new Error(`units.txt: ${unit}: WantedBy=${JSON.stringify(target)} is not the name of a unit`)
-    const wants = join(home, `${target}.wants`)
+      throw new Error(`units.txt: ${unit}: ${key}=${JSON.stringify(target)} is not the name of a unit`)
+    const wants = join(home, `${target}.${end}`)
     const found = await lstat(join(tree, wants)).catch(() => undefined)
     if (found && !found.isDirectory()) throw new Error(`units.txt: ${unit}: ${wants} is not a folder`)
     await mkdir(join(tree, wants), { recursive: true })

@@ -76,6 +76,17 @@ test('a unit is enabled for each target that wants it', async () => {
   assert.equal(readlinkSync(join(tree, SYSTEM, 'multi-user.target.wants/app.service')), `/${UNIT}`)
 })
 
+test('an instance of a template is enabled, and a unit that another one requires', async () => {
+  const template = 'usr/lib/systemd/system/app@.service'
+  const tree = treeOf({
+    [template]: '[Install]\nWantedBy=multi-user.target\nRequiredBy=other.service\n',
+    [`${SYSTEM}/`]: '',
+  })
+  await enableUnit(tree, 'app@one.service')
+  for (const folder of ['multi-user.target.wants', 'other.service.requires'])
+    assert.equal(readlinkSync(join(tree, SYSTEM, folder, 'app@one.service')), `/${template}`)
+})
+
 const WRONG: readonly [what: string, content: Readonly<Record<string, string>>, why: RegExp][] = [
   ['a target with a path', { [UNIT]: 'WantedBy=../../../../outside\n' }, /WantedBy="\.\..* is not the name of a unit/],
   ['an absolute target', { [UNIT]: `WantedBy=${outside}/x\n` }, /is not the name of a unit/],

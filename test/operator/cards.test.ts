@@ -295,14 +295,26 @@ test('a kill leaves no card that only looks complete, and the next call goes on'
   const names = Array.from({ length: 30 }, (_, i) => `pi-${String(i).padStart(3, '0')}`)
   makeDevices(devices, Object.fromEntries(names.map(name => [name, {}])))
   const files = (): string[] => (existsSync(out) ? readdirSync(out).filter(name => name.endsWith('.img')) : [])
-  for (const count of [1, 10]) {
+  for (const [count, how] of [
+    [1, 'SIGKILL'],
+    [5, 'SIGINT'],
+    [10, 'SIGKILL'],
+  ] as const) {
     const child = spawn('node', [OPERATOR, 'cards', ...usual, '--out', out, '--form', 'difference'], {
       stdio: 'ignore',
     })
     const ended = once(child, 'exit')
     while (files().length < count && child.exitCode === null) await sleep(5)
-    child.kill('SIGKILL')
+    child.kill(how)
     await ended
+    // It holds a key.
+    if (how === 'SIGINT')
+      assert.equal(
+        readdirSync(out)
+          .filter(name => name.includes('work'))
+          .join(),
+        '',
+      )
     for (const file of files()) assert.ok(applied(image, join(out, file)))
   }
   const kept = new Map(

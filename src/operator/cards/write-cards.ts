@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
+import { constants, rmSync } from 'node:fs'
 import { copyFile, type FileHandle, lstat, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EXIT, Failure, messageOf } from '../failure.ts'
@@ -63,7 +63,11 @@ export async function writeCards(options: WriteOptions, record: CardRecord, onPr
   if (form === 'whole') await checkRoom(base, out, left.length)
   // A killed call leaves its work file, which holds a key, and its mtools may still be writing to it.
   for (const name of await readdir(out)) if (name.startsWith(WORK)) await rm(join(out, name), { force: true })
-  const partition = await BootPartition.open(base, join(out, WORK + randomBytes(8).toString('hex')))
+  const work = join(out, WORK + randomBytes(8).toString('hex'))
+  // Ctrl-C ends the process at once.
+  const clear = (): void => rmSync(work, { force: true })
+  process.once('exit', clear)
+  const partition = await BootPartition.open(base, work)
   let savedAt = Date.now()
   try {
     for (const { device, row } of left) {
@@ -89,6 +93,7 @@ export async function writeCards(options: WriteOptions, record: CardRecord, onPr
     }
   } finally {
     await partition.close()
+    process.off('exit', clear)
     await record.save()
   }
 }
