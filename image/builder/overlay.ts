@@ -3,6 +3,7 @@ import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { finished } from 'node:stream/promises'
 import tar from 'tar-stream'
+import { run } from './run.ts'
 
 export interface OverlayEntry {
   readonly path: string
@@ -28,13 +29,15 @@ export async function packOverlay(
   const entries = new Map<string, () => Promise<[Partial<tar.Header> & { name: string }, Buffer | undefined]>>()
   const mtime = new Date(epoch * 1000)
   const owner = { uid: 0, gid: 0, uname: 'root', gname: 'root', mtime }
+  // As tar(1) itself names folders, so that a list of the names tells them from files.
+  const folderEntry = (name: string) => ({ ...owner, name: `${name}/`, type: 'directory' as const, mode: 0o755 })
   const add = (from: string, name: string): void => {
     entries.set(name, async () => {
       const found = await lstat(from)
       if (found.isSymbolicLink()) {
         return [{ ...owner, name, type: 'symlink' as const, linkname: await readlink(from), mode: 0o777 }, undefined]
       }
-      if (found.isDirectory()) return [{ ...owner, name, type: 'directory' as const, mode: 0o755 }, undefined]
+      if (found.isDirectory()) return [folderEntry(name), undefined]
       return [{ ...owner, name, mode: modeOf(name, (found.mode & 0o100) !== 0) }, await readFile(from)]
     })
   }
@@ -45,8 +48,7 @@ export async function packOverlay(
     // tar would make the folders with the builder's umask.
     for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) {
       const name = folder
-      if (!entries.has(name))
-        entries.set(name, async () => [{ ...owner, name, type: 'directory' as const, mode: 0o755 }, undefined])
+      if (!entries.has(name)) entries.set(name, async () => [folderEntry(name), undefined])
     }
     add(from, path)
   }
@@ -63,6 +65,11 @@ export async function packOverlay(
   }
   pack.finalize()
   await done
+}
+
+/** Of an overlay's entries; those of folders end with `/`. */
+export async function namesIn(overlay: string): Promise<readonly string[]> {
+  return (await run(['tar', '--quoting-style=literal', '-tf', overlay])).split('\n')
 }
 
 async function walk(dir: string): Promise<string[]> {

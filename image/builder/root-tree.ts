@@ -18,6 +18,7 @@ import { makeRootImage } from './ext4.ts'
 import { failInOneLine } from './failure.ts'
 import type { User } from './layer-rows.ts'
 import { copyModules } from './modules.ts'
+import { namesIn } from './overlay.ts'
 import { run } from './run.ts'
 
 export interface RootTreeDescription {
@@ -48,7 +49,7 @@ async function buildRootImage(description: RootTreeDescription): Promise<void> {
 
   for (const path of linesOf('folders.txt')) await mkdir(join(tree, path), { recursive: true })
   await run(['chmod', '1777', join(tree, 'tmp'), join(tree, 'var/tmp')])
-  await refuseOutside(tree, (await run(['tar', '--quoting-style=literal', '-tf', overlay])).split('\n'))
+  await refuseOutside(tree, await namesIn(overlay))
   // Folders from Debian's packages keep their owners and modes.
   const as = ['--numeric-owner', '--keep-directory-symlink', '--no-overwrite-dir']
   await run(['tar', '-xf', overlay, ...as, '-C', tree])

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { IMAGE, links } from '../../image/builder/data.ts'
+import { namesIn, packOverlay } from '../../image/builder/overlay.ts'
 import { enableUnit, refuseOutside } from '../../image/builder/root-tree.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'root-tree-'))
@@ -63,6 +64,16 @@ test('a file or link of a layer in the place of a folder that is not empty is re
     message: 'a layer is refused: root: it is a folder in the image, with .bashrc and 1 more',
   })
   await refuseOutside(tree, ['opt', 'root/', 'link', 'usr/share/app/x', 'usr/share/app/y', ''])
+})
+
+test('an overlay goes into folders that are there', async () => {
+  const tree = treeOf({ 'etc/passwd': '', 'opt/old/x': '' })
+  const overlay = join(home, 'overlay.tar')
+  const from = join(treeOf({ 'etc/app/x': '', app: '' }), 'app')
+  await packOverlay(overlay, [{ from: dirname(from) }], [{ from, path: 'opt/old/y' }], [], 0)
+  const names = await namesIn(overlay)
+  assert.ok(names.includes('etc/') && names.includes('opt/old/') && names.includes('etc/app/x'), names.join())
+  await refuseOutside(tree, names)
 })
 
 const UNIT = 'usr/lib/systemd/system/app.service'
