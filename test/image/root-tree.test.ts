@@ -68,7 +68,7 @@ test('a file or link of a layer in the place of a folder that is not empty is re
 
 test('an overlay goes into folders that are there', async () => {
   const tree = treeOf({ 'etc/passwd': '', 'opt/old/x': '' })
-  const overlay = join(home, 'overlay.tar')
+  const overlay = join(treeOf({ 'here/': '' }), 'overlay.tar')
   const from = join(treeOf({ 'etc/app/x': '', app: '' }), 'app')
   await packOverlay(overlay, [{ from: dirname(from) }], [{ from, path: 'opt/old/y' }], [], 0)
   const names = await namesIn(overlay)
