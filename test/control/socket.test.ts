@@ -6,7 +6,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { askForView, type ControlError, watchAgent } from '../../src/control/client.ts'
+import { followAgents } from '../../src/control/follow.ts'
 import type { Line } from '../../src/control/protocol.ts'
 import { Publisher } from '../../src/control/publisher.ts'
 import { MAX_CLIENTS, MAX_WAITING, serveControl } from '../../src/control/server.ts'
@@ -52,6 +54,28 @@ test('a watcher is told the view, then every event and every new view; another o
     late.map(line => ('event' in line ? [line.n, line.event] : 'view')),
     ['view', [3, 'activated']],
   )
+})
+
+test('an agent that is killed before it has read what it was asked has ended: nothing is thrown but what is declared', async t => {
+  const path = join(await folder(t), 'agent.sock')
+  let killed = 0
+  const server = createServer({ pauseOnConnect: true }, async socket => {
+    // The kernel resets a connection whose end leaves something unread.
+    await sleep(50)
+    socket.destroy()
+    killed += 1
+  }).listen(path)
+  await once(server, 'listening')
+  t.after(() => server.close())
+  for await (const line of watchAgent(path, AbortSignal.timeout(60_000))) assert.fail(JSON.stringify(line))
+  await assert.rejects(askForView(path), (error: ControlError) => error.kind === 'silent')
+  const stop = new AbortController()
+  const following = followAgents(
+    path,
+    { onLine: () => {}, again: 5, onLost: () => killed > 3 && stop.abort() },
+    stop.signal,
+  )
+  await following
 })
 
 test('only owner and group may ask, and the socket goes with the server', async t => {
