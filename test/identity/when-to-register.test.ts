@@ -45,7 +45,7 @@ test('nothing is registered twice without a reason', () => {
 
 test('pauses: an hour after success, the wish of the service, slower after what a person must mend', () => {
   const after = (outcome: Outcome, failures = 0, random = 0.5) =>
-    afterRegistration({ ...FRESH, failures }, outcome, 0, random).notBefore
+    afterRegistration('nothing', { ...FRESH, failures }, outcome, 0, random).notBefore
   const to = { hub: 'h', deviceId: 'd', substatus: undefined, chain: undefined }
   assert.deepEqual(
     [after({ is: 'assigned', to }, 0, 0), after({ is: 'assigned', to }, 0, 1)],
@@ -63,8 +63,8 @@ test('pauses: an hour after success, the wish of the service, slower after what 
   // A device that was installed before its network, however long before: the pauses of the connection are enough.
   const unsent: Outcome = { is: 'transient', why: '', retryAfter: undefined, unsent: true }
   assert.equal(after(unsent, 30), 0)
-  // Where the hub is away too, it is the hub that is tried, and the service is asked now and then.
-  assert.equal(afterRegistration({ ...FRESH, failures: 9, unreachableSince: 0 }, unsent, 0, 0.5).notBefore, HOUR)
+  // With an assignment it is the hub that is tried, and the service is asked now and then.
+  assert.equal(afterRegistration('current', { ...FRESH, failures: 9 }, unsent, 0, 0.5).notBefore, HOUR)
 })
 
 type HubState = 'ok' | 'refuses' | 'away'
@@ -371,7 +371,7 @@ test('10,000 devices that their hub refuses for half a day stay within the quota
       let registrations = 0
       for (let now = 0, failures = 0; now < 12 * HOUR; failures++) {
         if (nextStep('current', false, standing, now, spread) === 'register') {
-          standing = afterRegistration(standing, outcome, now, random())
+          standing = afterRegistration('current', standing, outcome, now, random())
           registrations += 1
           const minute = Math.floor(now / MINUTE)
           perMinute.set(minute, (perMinute.get(minute) ?? 0) + 1)

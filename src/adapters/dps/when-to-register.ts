@@ -72,13 +72,19 @@ export function afterConnect(standing: Standing, outcome: HubOutcome, now: numbe
 }
 
 /** `random`: 0 ≤ x < 1; it spreads a fleet. */
-export function afterRegistration(standing: Standing, outcome: Outcome, now: number, random: number): Standing {
+export function afterRegistration(
+  known: Known,
+  standing: Standing,
+  outcome: Outcome,
+  now: number,
+  random: number,
+): Standing {
   const about = (milliseconds: number): number => milliseconds * (0.75 + random / 2)
   const inDoubt = standing.refusals >= REFUSALS || standing.unreachableSince !== undefined
   const doubt = DOUBT_WAIT.least + random * (DOUBT_WAIT.most - DOUBT_WAIT.least)
   if (outcome.is === 'assigned') return { ...FRESH, notBefore: now + (inDoubt ? doubt : about(HOUR)) }
-  // Nothing was billed, and the caller pauses between its attempts.
-  if (outcome.is === 'transient' && outcome.unsent && !inDoubt) return { ...standing, notBefore: now }
+  // Nothing was billed, there is no hub to try meanwhile, and the caller pauses between its attempts.
+  if (known === 'nothing' && outcome.is === 'transient' && outcome.unsent) return { ...standing, notBefore: now }
   const failures = standing.failures + 1
   const pause = inDoubt && outcome.is === 'operator' ? doubt : about(pauseAfter(outcome, failures))
   return { ...standing, failures, notBefore: now + pause }

@@ -68,7 +68,7 @@ export class ProvisionedIdentity implements Identity {
     if (await this.#mayTryAtOnce(inputs)) this.#standing = { ...this.#standing, notBefore: 0 }
     const now = this.#clock.monotonic()
     if (onboarding && nextStep(known, this.#isOrdered, this.#standing, now, spread) === 'register') {
-      await this.#register(onboarding, own, inputs, known === 'nothing' ? undefined : KNOWN_HUB_LIMIT, signal)
+      await this.#register(onboarding, own, inputs, known, signal)
     }
     const issued = await issuing?.get(registrationId)
     const auth = issuing ? issued?.auth : own
@@ -131,14 +131,15 @@ export class ProvisionedIdentity implements Identity {
     onboarding: Onboarding,
     auth: HubAuth,
     inputs: Inputs,
-    limit: number | undefined,
+    known: Known,
     signal: AbortSignal,
   ): Promise<void> {
     const { registrationId } = inputs
     const certificate = this.#options.issuing?.order(registrationId)
+    const limit = known === 'nothing' ? undefined : KNOWN_HUB_LIMIT
     const answer = await onboarding.register({ registrationId, auth, csr: certificate?.csr, limit }, signal)
     const outcome = certificate && answer.is === 'assigned' ? await taken(certificate, answer) : answer
-    this.#standing = afterRegistration(this.#standing, outcome, this.#clock.monotonic(), this.#clock.random())
+    this.#standing = afterRegistration(known, this.#standing, outcome, this.#clock.monotonic(), this.#clock.random())
     if (outcome.is !== 'assigned') {
       this.#failed = { inputs, why: outcome.why }
       if (outcome.is === 'operator') this.#options.issuing?.renewalFailed(outcome.why)
