@@ -2,15 +2,21 @@ import { basename } from 'node:path'
 
 /** What gives a file away as secret; nothing is said about its content. */
 const CONTENT: readonly [RegExp, string][] = [
-  [/-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----/, 'a private key'],
+  [/---- ?BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)? ?----/, 'a private key'],
+  [/^PuTTY-User-Key-File-\d+:/m, 'an SSH key'],
+  // WireGuard's own file, and systemd's form of it (systemd.netdev(5)).
+  [/^\s*(PrivateKey|PresharedKey)\s*=\s*[A-Za-z0-9+/]{43}=/im, 'a WireGuard key'],
   [/SharedAccessKey\s*=\s*[A-Za-z0-9+/]{8}/, 'a connection string'],
   [/^\[Security\][^[]*^(Passphrase|PreSharedKey)\s*=/ms, 'a WLAN password'],
+  // wpa_supplicant and NetworkManager, then hostapd.
   [/^\s*psk\s*=/m, 'a WLAN password'],
+  [/^\s*(wpa_passphrase|wpa_psk|sae_password)\s*=/m, 'a WLAN password'],
 ]
 const NAME: readonly [RegExp, string][] = [
   [/\.(psk|8021x)$/i, 'a WLAN password'],
   [/^id_(rsa|dsa|ecdsa|ed25519)(_sk)?$/, 'an SSH key'],
   [/^ssh_host_\w+_key$/, 'an SSH host key'],
+  [/\.ppk$/i, 'an SSH key'],
   [/\.(p12|pfx|jks|keytab)$/i, 'a key store'],
 ]
 

@@ -209,6 +209,23 @@ const REFUSED: readonly [what: string, content: Content, why: RegExp][] = [
   ['a WLAN password', { 'rootfs/etc/wlan/my.psk': '[Security]\nPassphrase=x' }, /a WLAN password/],
   ['a WLAN password by another name', { 'rootfs/etc/wlan.conf': '[Security]\nPassphrase=x' }, /a WLAN password/],
   ['an SSH key', { 'rootfs/root/.ssh/id_ed25519': 'x' }, /an SSH key/],
+  ['an SSH key of PuTTY', { 'rootfs/etc/app.ppk': 'x' }, /an SSH key/],
+  ['an SSH key of PuTTY by another name', { 'rootfs/etc/key': 'PuTTY-User-Key-File-3: ssh-rsa\n' }, /an SSH key/],
+  [
+    'a private key in the form of SSH2',
+    { 'rootfs/etc/key': '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n' },
+    /a private key/,
+  ],
+  [
+    'the password of an access point',
+    { 'rootfs/etc/hostapd.conf': 'ssid=x\nwpa_passphrase=12345678\n' },
+    /a WLAN password/,
+  ],
+  [
+    'a key of WireGuard',
+    { 'rootfs/etc/systemd/network/wg0.netdev': `[WireGuard]\nPrivateKey=${'A'.repeat(43)}=\n` },
+    /a WireGuard key/,
+  ],
   ['a secret as a health check', { 'health.d/x': `#!/bin/sh\n# ${KEY}` }, /a private key/],
   ['a health check that cannot run', { 'health.d/x': 'echo' }, /must be executable/],
   ['a folder of health checks', { 'health.d/x/y': '#!/bin/sh' }, /only files are taken/],

@@ -130,6 +130,9 @@ test('one light is enough: a viewer recognises each pattern, whenever he begins 
       for (let begin = 10; begin < 5000; begin += 370)
         assert.equal(recognised(watched(mood, begin, tempo, 20)), mood, `${mood} from ${begin} at ${tempo}`)
   assert.equal(recognised(watched('online', 0, 0, 20)), undefined, 'a light that is always lit says nothing')
+  const [late, later] = [8, 2].map(nth => watched('writing', 0, 1, 20).filter(([at]) => Math.floor(at / 500) % nth > 0))
+  assert.equal(recognised(late ?? []), 'writing', 'of eight cycles one was not seen')
+  assert.equal(recognised(later ?? []), undefined, 'of two cycles one was not seen')
 })
 
 test('every mood can be told by the lights of a board that has one of each role', () => {
