@@ -5,7 +5,7 @@ import { EXIT, Failure } from './failure.ts'
 const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
 
 /** Programs that no machine has of itself, and whose package has another name. */
-const PACKAGES: Readonly<Record<string, string>> = { mcopy: 'mtools', debugfs: 'e2fsprogs' }
+const PACKAGES: Readonly<Record<string, string>> = { mcopy: 'mtools', mdir: 'mtools', debugfs: 'e2fsprogs' }
 
 const adviceFor = (program: string): string => (program in PACKAGES ? `: install the package ${PACKAGES[program]}` : '')
 

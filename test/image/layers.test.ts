@@ -64,6 +64,7 @@ test('what a layer may have', async () => {
   const { files, overlays } = await readLayers([
     layer({
       'README.md': 'text',
+      'boot.txt': 'dtoverlay=My-Board,speed=2\ndtparam=on\n',
       'rootfs/etc/motd': 'hello\n',
       'rootfs/etc/systemd/system/app.service.d/more.conf': '[Service]\n',
       'rootfs/etc/systemd/system/app-.service.d/more.conf': '[Service]\n',
@@ -290,7 +291,8 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['firmware.txt', 'bash bin/bash', /a name like firmware-brcm80211/],
   ['modules.txt', 'snd-bcm2835', undefined],
   ['modules.txt', '../evil.ko', /not the name of a kernel module/],
-  ['boot.txt', 'dtoverlay=vc4-kms-v3d', undefined],
+  ['boot.txt', 'dtoverlay=vc4-kms-v3d,noaudio', /no layer has overlays\/vc4-kms-v3d\.dtbo/],
+  ['boot.txt', 'gpio=17=ip,pd', undefined],
   ['boot.txt', '[pi4]', undefined],
   ['boot.txt', 'kernel=evil.bin', /may not set this/],
   ['boot.txt', 'include more.txt', /may not set this/],
@@ -324,7 +326,8 @@ for (const [list, line, why] of ROWS) {
     await assert.rejects(reading, (error: Error) => {
       assert.match(error.message, /^layer app is refused: [^\n]*$/)
       assert.match(error.message, why)
-      if (!/there is no|its parent/.test(why.source)) assert.ok(error.message.includes(`${list}:3: `), error.message)
+      if (!/there is no|its parent|no layer has/.test(why.source))
+        assert.ok(error.message.includes(`${list}:3: `), error.message)
       return true
     })
   })

@@ -24,7 +24,10 @@ export function tableOf(parts: readonly (readonly [type: number, mib: number])[]
   return table
 }
 
-/** A small image like ours: 1 MiB, boot of `bootMib`, slots of 2 and 4 MiB, data of 1 MiB. Its layers take `secrets` from each card. */
+/**
+ * A small image like ours: 1 MiB, boot of `bootMib` with an overlay Board.dtbo, slots of 2 and 4 MiB, data of 1 MiB. Its layers
+ * take `secrets` from each card.
+ */
 export function makeImage(dir: string, { secrets = [] as readonly string[], bootMib = 4 } = {}): string {
   const image = join(dir, 'base.img')
   writeFileSync(image, tableOf([[0x0c, bootMib], [0x83, 2], [0x83, 4], [0x83, 1]])) // biome-ignore format: a table
@@ -35,6 +38,8 @@ export function makeImage(dir: string, { secrets = [] as readonly string[], boot
   writeFileSync(config, '# yours\n')
   run('mcopy', '-i', boot, config, '::')
   run('mattrib', '-i', boot, '+r', '::usercfg.txt')
+  run('mmd', '-i', boot, '::overlays')
+  run('mcopy', '-i', boot, config, '::overlays/Board.dtbo')
   const tree = join(dir, 'tree')
   mkdirSync(join(tree, 'usr/lib/pi-adu'), { recursive: true })
   const lines = secrets.map(name => `${name} app/${name} 0400 0:0\n`).join('')

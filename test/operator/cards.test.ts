@@ -66,7 +66,7 @@ test('cards have the files of their device, as whole images or as the blocks tha
   makeDevices(devices, {
     'pi-0001': { 'app.token': 'secret 1' },
     'pi-0002': {
-      'usercfg.txt': 'arm_freq=600\n',
+      'usercfg.txt': 'dtoverlay=board,speed=2\n',
       'Pi Net.psk': '[Security]\nPassphrase=the password\n',
       'Hall.open': '',
       'Café ☕.open': '',
@@ -89,7 +89,10 @@ test('cards have the files of their device, as whole images or as the blocks tha
     assert.equal(onBoot(card, 'du-config.json').toString(), configOf(name))
     assert.deepEqual(onBoot(card, 'dps.key'), readFileSync(join(devices, name, 'dps.key')))
     assert.equal(onBoot(card, 'overlays/clock.dtbo').toString(), 'overlay')
-    assert.equal(onBoot(card, 'usercfg.txt').toString(), name === 'pi-0002' ? 'arm_freq=600\n' : 'dtoverlay=clock\n')
+    assert.equal(
+      onBoot(card, 'usercfg.txt').toString(),
+      name === 'pi-0002' ? 'dtoverlay=board,speed=2\n' : 'dtoverlay=clock\n',
+    )
     const small = join(out, 'difference', `${name}.diff.img`)
     // FAT has the second in which a file was made.
     const [one, two] = [applied(image, small), readFileSync(card)]
@@ -168,6 +171,10 @@ test('each mistake in the folders costs a line, and nothing is written', async t
     ],
     folder: [{ 'more/x': 'x' }, /folder: more: it is not a regular file/],
     overlay: [{ 'overlays/x.dts': 'x' }, /overlay: overlays\/x\.dts: an overlay has a name/],
+    'no-overlay': [
+      { 'usercfg.txt': '# dtoverlay=y\r\ndtoverlay=disable-bt\r\ndtoverlay=board.dtbo\r\n' },
+      /no-overlay: usercfg\.txt: dtoverlay=disable-bt: neither the device nor the image has overlays\/disable-bt\.dtbo/,
+    ],
     authority: [{ 'hub-ca.pem': 'x' }, /authority: hub-ca\.pem: it has no PEM certificate/],
     mismatch: [
       { 'device.pem': pair.cert, 'device.key': privateKey() },
@@ -457,7 +464,7 @@ test('without mtools the command says what to install', async t => {
   symlinkSync(flock, join(programs, 'flock'))
   const flags = ['cards', '--image', image, '--devices', devices, '--out', out, '--form', 'difference']
   const run = await operator(flags, undefined, { ...operatorOptions(), env: { ...process.env, PATH: programs } })
-  assert.match(run.stderr, /pi-adu-operator: mcopy is not installed: install the package mtools/)
+  assert.match(run.stderr, /pi-adu-operator: m(copy|dir) is not installed: install the package mtools/)
   assert.equal(run.exitCode, 64)
 })
 

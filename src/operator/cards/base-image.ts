@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { EXIT, Failure, messageOf } from '../failure.ts'
 import { runProgram } from '../program.ts'
+import { OVERLAYS } from './card-files.ts'
 
 /** Blocks of a block map (bmaptool(1)); partitions begin on one. */
 export const BLOCK = 4096
@@ -23,6 +25,8 @@ export interface BaseImage {
   readonly headBytes: number
   /** Names of the files that layers of the image take from each card. */
   readonly secrets: readonly string[]
+  /** Names of the device tree overlays on the boot partition, in lower case. */
+  readonly overlays: readonly string[]
 }
 
 const SECTOR = 512
@@ -55,6 +59,7 @@ export async function openBaseImage(path: string): Promise<BaseImage> {
     ...{ path, size: found.size, boot, slotB },
     headBytes: Math.min(Math.ceil((boot.start + boot.size) / BLOCK) * BLOCK, found.size),
     secrets: await secretsOf(path, slotA.start),
+    overlays: await overlaysOf(path, boot.start),
   }
 }
 
@@ -90,14 +95,21 @@ export async function hashOfImage({ path, size }: BaseImage, onProgress: (percen
 }
 
 /** In another file system than ext4 there are none. Errors: Failure if debugfs(8) is missing. */
-async function secretsOf(path: string, offset: number): Promise<readonly string[]> {
-  const text = await runProgram(['debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`]).catch(error => {
+const secretsOf = async (path: string, offset: number): Promise<readonly string[]> =>
+  (await linesOf('debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`)).flatMap(line => line.split(/\s/, 1))
+
+/** Without the folder there are none. Errors: Failure if mdir(1) is missing. */
+const overlaysOf = async (path: string, offset: number): Promise<readonly string[]> =>
+  (await linesOf('mdir', '-b', '-i', `${path}@@${offset}`, `::${OVERLAYS}`)).map(line => basename(line).toLowerCase())
+
+/** What a program prints; nothing if it fails. Errors: Failure if it is missing. */
+async function linesOf(program: string, ...args: readonly string[]): Promise<readonly string[]> {
+  const text = await runProgram([program, ...args]).catch(error => {
     if (error instanceof Failure && error.exitCode === EXIT.failed) return ''
     throw error
   })
   return text
     .toString()
     .split('\n')
-    .flatMap(line => line.split(/\s/, 1))
-    .filter(name => name !== '')
+    .filter(line => line !== '')
 }

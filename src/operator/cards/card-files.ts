@@ -54,6 +54,23 @@ const FORMS: Readonly<Record<string, readonly [RegExp, string]>> = {
   authorized_keys: [/^[^#\n]*\b(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/]{20}/m, 'it has no SSH key'],
 }
 
+/** Overlays that lines of the firmware's config.txt name, without `.dtbo`. Pure. */
+export const overlaysIn = (lines: string): readonly string[] =>
+  [...lines.matchAll(/^dtoverlay=([^,\s]+)/gm)].map(([, name]) => name!.replace(/\.dtbo$/, ''))
+
+/**
+ * Overlays that `usercfg.txt` names and that are neither among the device's files nor on the image's boot partition (names
+ * in lower case): the firmware passes over such a line without a word. Pure.
+ */
+export function overlayFlaws(contents: ReadonlyMap<string, Buffer>, ofImage: readonly string[]): readonly string[] {
+  const there = [...contents.keys()].map(path => path.toLowerCase())
+  return overlaysIn(contents.get('usercfg.txt')?.toString('latin1') ?? '').flatMap(name => {
+    const file = `${name}.dtbo`.toLowerCase()
+    if (there.includes(`${OVERLAYS}/${file}`) || ofImage.includes(file)) return []
+    return [`usercfg.txt: dtoverlay=${name}: neither the device nor the image has ${OVERLAYS}/${name}.dtbo`]
+  })
+}
+
 /** Why the system would leave a file of this content on the boot partition; undefined when it takes it. Pure. */
 export function contentFlaw(path: string, content: Buffer): string | undefined {
   if (isPreseed(path)) return undefined

@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EXIT, Failure, messageOf } from '../failure.ts'
 import { type CardIdentity, identityIn, missingFiles } from './card-config.ts'
-import { contentFlaw, MAX_BYTES, nameFlaw, OVERLAYS, pairFlaw, preseedFlaws } from './card-files.ts'
+import { contentFlaw, MAX_BYTES, nameFlaw, OVERLAYS, overlayFlaws, pairFlaw, preseedFlaws } from './card-files.ts'
 
 /** What goes on one card. */
 export interface Device {
@@ -26,6 +26,8 @@ export interface DevicesOptions {
   readonly only: readonly string[] | undefined
   /** Files that layers of the image take from each card. */
   readonly secrets: readonly string[]
+  /** Device tree overlays on the image's boot partition, in lower case. */
+  readonly overlays: readonly string[]
 }
 
 export const MAX_DEVICES = 10_000
@@ -55,7 +57,7 @@ export async function readDevices(
     const own = await filesIn(join(folder, name), '', secrets, flaws)
     const files = new Map([...(shared ?? []), ...own])
     flaws.push(...twins([...files.keys()]))
-    const device = await checked(name, files, secrets, taken, flaws)
+    const device = await checked(name, files, options, taken, flaws)
     problems.push(...flaws.map(flaw => `${name}: ${flaw}`))
     if (device) devices.push(device)
   }
@@ -131,7 +133,7 @@ function twins(paths: readonly string[]): readonly string[] {
 async function checked(
   name: string,
   files: ReadonlyMap<string, string>,
-  secrets: readonly string[],
+  { secrets, overlays }: Pick<DevicesOptions, 'secrets' | 'overlays'>,
   taken: Map<string, string>,
   flaws: string[],
 ): Promise<Device | undefined> {
@@ -149,7 +151,7 @@ async function checked(
     const flaw = contentFlaw(path, content)
     if (flaw) flaws.push(`${path}: ${flaw}`)
   }
-  flaws.push(...preseedFlaws(contents))
+  flaws.push(...preseedFlaws(contents), ...overlayFlaws(contents, overlays))
   const pair = flaws.length === 0 ? pairFlaw(contents) : undefined
   if (pair) flaws.push(pair)
   const config = contents.get(CONFIG)
