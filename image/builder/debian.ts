@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { messageOf } from '../../src/domain/errors.ts'
 import { cached } from './cache.ts'
@@ -61,7 +61,7 @@ async function unsplit(kernel: string): Promise<void> {
 
 /**
  * `usr/lib/firmware/…`, and `usr/share/doc/…/copyright`: files taken out of Debian packages that are not installed as a whole; a row is `PACKAGE FILE`. `versions.txt`
- * has the size of these files. Errors: a package without such a file.
+ * has the size of these files. Errors: a package without such a file, a link to a file without a row.
  */
 export function firmwareParts(rows: readonly string[], refresh: string): Promise<string> {
   return cached('firmware', [rows, linesOf('suites.txt'), refresh, COPYRIGHT], async dir => {
@@ -88,6 +88,8 @@ export function firmwareParts(rows: readonly string[], refresh: string): Promise
       }
       versions.push(`${name}\t${decodeURIComponent(version!)}\t${Math.ceil(bytes / 1024)}`)
     }
+    const [first] = await firmwareThatLeadsNowhere(dir, rows)
+    if (first !== undefined) throw new Error(`firmware.txt of a layer: ${first}`)
     await writeFile(
       join(dir, 'versions.txt'),
       versions
@@ -97,6 +99,19 @@ export function firmwareParts(rows: readonly string[], refresh: string): Promise
     )
     await run(['rm', '-rf', join(dir, '.apt')])
   })
+}
+
+/** Rows (`PACKAGE FILE`) whose file below `dir` is a link to a file that no row brings; a sentence each. */
+export async function firmwareThatLeadsNowhere(dir: string, rows: readonly string[]): Promise<readonly string[]> {
+  const said: string[] = []
+  for (const row of rows) {
+    const [name, path = ''] = row.split(' ')
+    const file = join(dir, 'usr/lib/firmware', path)
+    if (await stat(file).catch(() => undefined)) continue
+    const target = join(dirname(path), await readlink(file))
+    said.push(`${path} is a link to ${target}, which needs a line too: ${name} ${target}`)
+  }
+  return said
 }
 
 /** In deb822 style; `suites` as in suites.txt. */

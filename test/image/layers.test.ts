@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { IMAGE, WLAN_LAYER } from '../../image/builder/data.ts'
+import { firmwareThatLeadsNowhere } from '../../image/builder/debian.ts'
 import { readLayers } from '../../image/builder/layers.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'layers-'))
@@ -457,4 +458,15 @@ test('the layer for WLAN is in every image, unless --no-wlan leaves it out', () 
     /layer wrong is refused: rootfs\/etc\/fstab/,
   )
   assert.match(refusal(['--no-wlan', '--layer', site, '--layer', site]), /two layers with this name/)
+})
+
+test('a link of firmware.txt needs the file that it leads to', async () => {
+  const dir = layer({
+    'usr/lib/firmware/brcm/a.bin': '->../cypress/a.bin',
+    'usr/lib/firmware/brcm/b.bin': '->b-2.bin',
+    'usr/lib/firmware/brcm/b-2.bin': 'x',
+  })
+  assert.deepEqual(await firmwareThatLeadsNowhere(dir, ['firmware-x brcm/a.bin', 'firmware-x brcm/b.bin']), [
+    'brcm/a.bin is a link to cypress/a.bin, which needs a line too: firmware-x cypress/a.bin',
+  ])
 })
