@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Card } from '../../../image/qemu/card.ts'
 import { type Board, Machine } from '../../../image/qemu/machine.ts'
+import { merged } from '../../../src/config/layer-defaults.ts'
 import { fileUrls, type ImportedUpdate } from '../authoring/manifest.ts'
 import type { Bench } from '../bench.ts'
 import { eventsIn, type Name, type Told } from '../event-lines.ts'
@@ -28,7 +29,7 @@ export interface GuestOptions {
   readonly board?: Board
   /** Of an emulated `virt`. With it the device has no connection string: it registers itself, under `idOfBoard(serial)`. */
   readonly serial?: string
-  /** Over the `piAdu` section of the configuration. */
+  /** Merged into the `piAdu` section of the configuration. */
   readonly piAdu?: Readonly<Record<string, object | string>>
   /** The owner's kernel parameters. */
   readonly extra?: string
@@ -147,12 +148,11 @@ function configuration({ bench, id, piAdu = {}, provisioning }: Configured): obj
     schemaVersion: '1.1',
     ...NAMES,
     agents: [{ name: 'main', ...NAMES, ...(!provisioning && { connectionSource: connectionSource() }) }],
-    piAdu: {
+    piAdu: merged(piAdu, {
       hub: { caFile: '/data/adu/hub-ca.pem' },
       content: { caFile: '/data/adu/hub-ca.pem', allowedHosts: ['*', GUEST_VIEW] },
       trust: { rootKeys: bench.authority.rootKeyJwks },
       ...(provisioning && { provisioning }),
-      ...piAdu,
-    },
+    }),
   }
 }
