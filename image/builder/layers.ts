@@ -1,5 +1,5 @@
 import { merged } from '../../src/config/layer-defaults.ts'
-import { overlaysIn } from '../../src/operator/cards/card-files.ts'
+import { overlayFlaws } from '../../src/operator/cards/card-files.ts'
 import { type Layer, readLayer, refused } from './layer.ts'
 import { leavesOf } from './layer-config.ts'
 import type { LayerFile } from './layer-files.ts'
@@ -105,13 +105,11 @@ export function mergeLayers(layers: readonly Layer[]): Layers {
     for (const { path } of layer.overlays) claim('overlays', path.toLowerCase())
     problems(layer, found)
   }
+  const isThere = (file: string): boolean => owners.overlays.has(`overlays/${file}`)
   for (const layer of layers) {
-    const missing = overlaysIn(layer.bootLines.join('\n')).filter(
-      name => !owners.overlays.has(`overlays/${name}.dtbo`.toLowerCase()),
-    )
-    // The image has none of its own, and the firmware passes over such a line without a word.
-    const said = missing.map(name => `boot.txt: dtoverlay=${name}: no layer has overlays/${name}.dtbo`)
-    problems(layer, said)
+    const flaws = overlayFlaws(layer.bootLines.join('\n'), { isThere, nobody: 'no layer has' })
+    const lines = flaws.map(flaw => `boot.txt: ${flaw}`)
+    problems(layer, lines)
   }
   return {
     list: layers.map(({ name, version, sha256 }) => ({ name, version, sha256 })),

@@ -294,6 +294,7 @@ const ROWS: readonly [list: string, line: string, why: RegExp | undefined][] = [
   ['modules.txt', '../evil.ko', /not the name of a kernel module/],
   ['boot.txt', 'dtoverlay=vc4-kms-v3d,noaudio', /no layer has overlays\/vc4-kms-v3d\.dtbo/],
   ['boot.txt', 'gpio=17=ip,pd', undefined],
+  ['boot.txt', 'dtparam=i2c_arm=on', /dtparam=i2c_arm=on: no dtoverlay= comes before it/],
   ['boot.txt', '[pi4]', undefined],
   ['boot.txt', 'kernel=evil.bin', /may not set this/],
   ['boot.txt', 'include more.txt', /may not set this/],
@@ -327,7 +328,7 @@ for (const [list, line, why] of ROWS) {
     await assert.rejects(reading, (error: Error) => {
       assert.match(error.message, /^layer app is refused: [^\n]*$/)
       assert.match(error.message, why)
-      if (!/there is no|its parent|no layer has/.test(why.source))
+      if (!/there is no|its parent|no layer has|comes before/.test(why.source))
         assert.ok(error.message.includes(`${list}:3: `), error.message)
       return true
     })

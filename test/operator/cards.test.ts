@@ -175,6 +175,10 @@ test('each mistake in the folders costs a line, and nothing is written', async t
       { 'usercfg.txt': '# dtoverlay=y\r\ndtoverlay=disable-bt\r\ndtoverlay=board.dtbo\r\n' },
       /no-overlay: usercfg\.txt: dtoverlay=disable-bt: neither the device nor the image has overlays\/disable-bt\.dtbo/,
     ],
+    'no-parameter': [
+      { 'usercfg.txt': 'dtparam=spi=on\ndtoverlay=board\ndtparam=speed=2\n' },
+      /no-parameter: usercfg\.txt: dtparam=spi=on: no dtoverlay= comes before it/,
+    ],
     authority: [{ 'hub-ca.pem': 'x' }, /authority: hub-ca\.pem: it has no PEM certificate/],
     mismatch: [
       { 'device.pem': pair.cert, 'device.key': privateKey() },

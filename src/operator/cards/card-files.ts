@@ -54,21 +54,26 @@ const FORMS: Readonly<Record<string, readonly [RegExp, string]>> = {
   authorized_keys: [/^[^#\n]*\b(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/]{20}/m, 'it has no SSH key'],
 }
 
-/** Overlays that lines of the firmware's config.txt name, without `.dtbo`. Pure. */
-export const overlaysIn = (lines: string): readonly string[] =>
-  [...lines.matchAll(/^dtoverlay=([^,\s]+)/gm)].map(([, name]) => name!.replace(/\.dtbo$/, ''))
-
 /**
- * Overlays that `usercfg.txt` names and that are neither among the device's files nor on the image's boot partition (names
- * in lower case): the firmware passes over such a line without a word. Pure.
+ * What is wrong with the lines of the firmware's config.txt that are about overlays, which it passes over without a word; a
+ * sentence each. `isThere`: for a name in lower case, such as `clock.dtbo`. `nobody`: who should have had it. Pure.
  */
-export function overlayFlaws(contents: ReadonlyMap<string, Buffer>, ofImage: readonly string[]): readonly string[] {
-  const there = [...contents.keys()].map(path => path.toLowerCase())
-  return overlaysIn(contents.get('usercfg.txt')?.toString('latin1') ?? '').flatMap(name => {
-    const file = `${name}.dtbo`.toLowerCase()
-    if (there.includes(`${OVERLAYS}/${file}`) || ofImage.includes(file)) return []
-    return [`usercfg.txt: dtoverlay=${name}: neither the device nor the image has ${OVERLAYS}/${name}.dtbo`]
-  })
+export function overlayFlaws(
+  lines: string,
+  { isThere, nobody }: { readonly isThere: (file: string) => boolean; readonly nobody: string },
+): readonly string[] {
+  const flaws: string[] = []
+  let hasOverlay = false
+  for (const [line, what, value] of lines.matchAll(/^(dtoverlay|dtparam)=([^,\s]+)/gm)) {
+    const file = `${value!.replace(/\.dtbo$/, '')}.dtbo`
+    if (what === 'dtparam' && !hasOverlay)
+      flaws.push(
+        `${line}: no dtoverlay= comes before it, and the device trees of Debian have no parameters of their own`,
+      )
+    if (what === 'dtoverlay' && !isThere(file.toLowerCase())) flaws.push(`${line}: ${nobody} ${OVERLAYS}/${file}`)
+    hasOverlay ||= what === 'dtoverlay'
+  }
+  return flaws
 }
 
 /** Why the system would leave a file of this content on the boot partition; undefined when it takes it. Pure. */

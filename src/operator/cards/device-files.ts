@@ -32,6 +32,8 @@ export interface DevicesOptions {
 
 export const MAX_DEVICES = 10_000
 const CONFIG = 'du-config.json'
+/** Of the firmware. */
+const LINES = 'usercfg.txt'
 /** Of `enrol`. */
 const REPORT = 'report.json'
 
@@ -151,7 +153,13 @@ async function checked(
     const flaw = contentFlaw(path, content)
     if (flaw) flaws.push(`${path}: ${flaw}`)
   }
-  flaws.push(...preseedFlaws(contents), ...overlayFlaws(contents, overlays))
+  flaws.push(...preseedFlaws(contents))
+  const own = [...files.keys()].map(path => path.toLowerCase())
+  const lines = overlayFlaws(contents.get(LINES)?.toString('latin1') ?? '', {
+    isThere: file => own.includes(`${OVERLAYS}/${file}`) || overlays.includes(file),
+    nobody: 'neither the device nor the image has',
+  })
+  flaws.push(...lines.map(flaw => `${LINES}: ${flaw}`))
   const pair = flaws.length === 0 ? pairFlaw(contents) : undefined
   if (pair) flaws.push(pair)
   const config = contents.get(CONFIG)
