@@ -163,9 +163,13 @@ function globOf(alias: string): RegExp {
 
 /** The device tree of a board in the kernel package. */
 export async function readTree(parts: string, board: Board): Promise<readonly TreeNode[]> {
+  return readDeviceTree(await readFile(await treeFile(parts, board)))
+}
+
+export async function treeFile(parts: string, { tree }: Pick<Board, 'tree'>): Promise<string> {
   const lib = join(parts, 'kernel/usr/lib')
   const [kernel] = (await readdir(lib)).filter(name => name.startsWith('linux-image-'))
-  return readDeviceTree(await readFile(join(lib, kernel!, 'broadcom', `${board.tree}.dtb`)))
+  return join(lib, kernel!, 'broadcom', `${tree}.dtb`)
 }
 
 /** The modules in the image's two lists and `more`, those of layers, with their dependencies. */

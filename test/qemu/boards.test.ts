@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { before, test } from 'node:test'
 import {
   type Kernel,
@@ -8,11 +11,13 @@ import {
   readBoards,
   readKernel,
   readTree,
+  treeFile,
 } from '../../image/builder/boards.ts'
-import { linesOf, WLAN_LAYER } from '../../image/builder/data.ts'
+import { IMAGE, linesOf, WLAN_LAYER } from '../../image/builder/data.ts'
 import { bootParts } from '../../image/builder/debian.ts'
-import type { TreeNode } from '../../image/builder/device-tree.ts'
+import { isEnabled, phandles, readDeviceTree, type TreeNode, textsOf } from '../../image/builder/device-tree.ts'
 import { readLayer } from '../../image/builder/layer.ts'
+import { run } from '../../image/builder/run.ts'
 
 // No board is booted here: Debian's kernel package and device trees, which the image is built from anyway, say what is needed.
 let kernel: Kernel
@@ -93,4 +98,44 @@ test('each board has the firmware that the driver of its radio asks for', () => 
 test('the module that a radio depends on is missing without the layer', async () => {
   const { root } = await loadedModules(await bootParts(''))
   assert.ok(!root.includes('brcmfmac'))
+})
+
+test('the layer for the pins: the overlay is what its page says, and with it each board has I2C and SPI there, with their drivers', async t => {
+  const dir = await mkdtemp(join(tmpdir(), 'header-'))
+  t.after(() => rm(dir, { recursive: true }))
+  const layer = await readLayer(join(IMAGE, 'layers/header'))
+  const [overlay] = layer.overlays
+  const page = await readFile(join(IMAGE, 'layers/header/README.md'), 'utf8')
+  const [source = ''] = page.match(/^ {4}\/dts-v1[\s\S]*?^ {4}};\n(?=\n\S)/m) ?? []
+  const built = join(dir, 'built.dtbo')
+  await run(['dtc', '-I', 'dts', '-O', 'dtb', '-o', built, '-'], { stdin: 'pipe', input: source })
+  assert.deepEqual(readDeviceTree(await readFile(overlay!.from)), readDeviceTree(await readFile(built)))
+  const { root } = await loadedModules(await bootParts(''), layer.modules)
+  for (const board of boards) {
+    const merged = join(dir, `${board.tree}.dtb`)
+    await run(['fdtoverlay', '-i', await treeFile(await bootParts(''), board), '-o', merged, overlay!.from])
+    const nodes = readDeviceTree(await readFile(merged))
+    const byPhandle = phandles(nodes)
+    const pinsOf = ({ properties }: TreeNode): readonly number[] => {
+      const pins = byPhandle.get(properties.get('pinctrl-0')!.readUInt32BE())!.properties.get('brcm,pins')!
+      return Array.from({ length: pins.length / 4 }, (_, i) => pins.readUInt32BE(4 * i))
+    }
+    for (const [path, pins, driver] of [
+      ['/soc/i2c@7e804000', [2, 3], 'i2c_bcm2835'],
+      ['/soc/spi@7e204000', [7, 8, 9, 10, 11], 'spi_bcm2835'],
+    ] as const) {
+      const bus = nodes.find(node => node.path === path)!
+      assert.ok(isEnabled(bus), `${board.name}: ${path}`)
+      assert.deepEqual(pinsOf(bus), pins)
+      const modules = textsOf(bus, 'compatible').flatMap(each => kernel.modulesFor(`of:C${each}`))
+      assert.ok(modules.includes(driver) && root.includes(driver), `${board.name}: ${modules}`)
+    }
+    for (const at of [0, 1]) {
+      const device = nodes.find(node => node.path === `/soc/spi@7e204000/device@${at}`)!
+      assert.ok(
+        textsOf(device, 'compatible').every(each => kernel.knows(each)),
+        board.name,
+      )
+    }
+  }
 })
