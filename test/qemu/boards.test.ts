@@ -111,6 +111,7 @@ test('the layer for the pins: the overlay is what its page says, and with it eac
   await run(['dtc', '-I', 'dts', '-O', 'dtb', '-o', built, '-'], { stdin: 'pipe', input: source })
   assert.deepEqual(readDeviceTree(await readFile(overlay!.from)), readDeviceTree(await readFile(built)))
   const { root } = await loadedModules(await bootParts(''), layer.modules)
+  assert.ok(root.includes('i2c_dev'))
   for (const board of boards) {
     const merged = join(dir, `${board.tree}.dtb`)
     await run(['fdtoverlay', '-i', await treeFile(await bootParts(''), board), '-o', merged, overlay!.from])
