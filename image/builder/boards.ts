@@ -166,6 +166,7 @@ export async function readTree(parts: string, board: Board): Promise<readonly Tr
   return readDeviceTree(await readFile(await treeFile(parts, board)))
 }
 
+/** Where it lies. */
 export async function treeFile(parts: string, { tree }: Pick<Board, 'tree'>): Promise<string> {
   const lib = join(parts, 'kernel/usr/lib')
   const [kernel] = (await readdir(lib)).filter(name => name.startsWith('linux-image-'))

@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, readlink, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { messageOf } from '../../src/domain/errors.ts'
 import { cached } from './cache.ts'
@@ -107,8 +107,10 @@ export async function firmwareThatLeadsNowhere(dir: string, rows: readonly strin
   for (const row of rows) {
     const [name, path = ''] = row.split(' ')
     const file = join(dir, 'usr/lib/firmware', path)
-    if (await stat(file).catch(() => undefined)) continue
-    const target = join(dirname(path), await readlink(file))
+    const link = await readlink(file).catch(() => undefined)
+    if (link === undefined) continue
+    const target = join(dirname(path), link)
+    if (await lstat(join(dir, 'usr/lib/firmware', target)).catch(() => undefined)) continue
     said.push(`${path} is a link to ${target}, which needs a line too: ${name} ${target}`)
   }
   return said

@@ -105,11 +105,13 @@ export function mergeLayers(layers: readonly Layer[]): Layers {
     for (const { path } of layer.overlays) claim('overlays', path.toLowerCase())
     problems(layer, found)
   }
-  const isThere = (file: string): boolean => owners.overlays.has(`overlays/${file}`)
+  let hasOverlay = false
   for (const layer of layers) {
-    const flaws = overlayFlaws(layer.bootLines.join('\n'), { isThere, nobody: 'no layer has' })
+    const isThere = (path: string): boolean => owners.overlays.has(path)
+    const flaws = overlayFlaws(layer.bootLines.join('\n'), { isThere, nobody: 'no layer has', hasOverlay })
     const lines = flaws.map(flaw => `boot.txt: ${flaw}`)
     problems(layer, lines)
+    hasOverlay ||= layer.bootLines.some(line => line.startsWith('dtoverlay='))
   }
   return {
     list: layers.map(({ name, version, sha256 }) => ({ name, version, sha256 })),

@@ -466,8 +466,10 @@ test('a link of firmware.txt needs the file that it leads to', async () => {
     'usr/lib/firmware/brcm/a.bin': '->../cypress/a.bin',
     'usr/lib/firmware/brcm/b.bin': '->b-2.bin',
     'usr/lib/firmware/brcm/b-2.bin': 'x',
+    'usr/lib/firmware/brcm/to-a.bin': '->a.bin',
   })
-  assert.deepEqual(await firmwareThatLeadsNowhere(dir, ['firmware-x brcm/a.bin', 'firmware-x brcm/b.bin']), [
+  const rows = ['to-a', 'a', 'b', 'b-2'].map(name => `firmware-x brcm/${name}.bin`)
+  assert.deepEqual(await firmwareThatLeadsNowhere(dir, rows), [
     'brcm/a.bin is a link to cypress/a.bin, which needs a line too: firmware-x cypress/a.bin',
   ])
 })

@@ -24,7 +24,7 @@ import { IMAGE } from '../../image/builder/data.ts'
 import { BLOCK, openBaseImage } from '../../src/operator/cards/base-image.ts'
 import { blockMapText, readBlockMap, runsOf } from '../../src/operator/cards/block-map.ts'
 import { BootPartition } from '../../src/operator/cards/boot-partition.ts'
-import { CARD_FILES } from '../../src/operator/cards/card-files.ts'
+import { CARD_FILES, overlayFlaws } from '../../src/operator/cards/card-files.ts'
 import { csvOf } from '../../src/operator/cards/card-record.ts'
 import { type BlockDevice, diskFlaw } from '../../src/operator/cards/disk.ts'
 import { writeDisk } from '../../src/operator/cards/write-disk.ts'
@@ -175,10 +175,6 @@ test('each mistake in the folders costs a line, and nothing is written', async t
       { 'usercfg.txt': '# dtoverlay=y\r\ndtoverlay=disable-bt\r\ndtoverlay=board.dtbo\r\n' },
       /no-overlay: usercfg\.txt: dtoverlay=disable-bt: neither the device nor the image has overlays\/disable-bt\.dtbo/,
     ],
-    'no-parameter': [
-      { 'usercfg.txt': 'dtparam=spi=on\ndtoverlay=board\ndtparam=speed=2\n' },
-      /no-parameter: usercfg\.txt: dtparam=spi=on: no dtoverlay= comes before it/,
-    ],
     authority: [{ 'hub-ca.pem': 'x' }, /authority: hub-ca\.pem: it has no PEM certificate/],
     mismatch: [
       { 'device.pem': pair.cert, 'device.key': privateKey() },
@@ -248,6 +244,23 @@ test('each mistake in the folders costs a line, and nothing is written', async t
     assert.equal(result.exitCode, 64)
     assert.match(result.stderr, pattern)
   }
+})
+
+test('lines about overlays that the firmware would pass over', () => {
+  const place = { isThere: (path: string) => path === 'overlays/board.dtbo', nobody: 'nobody has', hasOverlay: false }
+  const lines =
+    'dtparam=spi=on\r\n#dtoverlay=x\r\ndtoverlay=Board,speed=2\r\ndtparam=a=1\r\ndtoverlay=other.dtbo\r\ndtoverlay=\r\n'
+  const [params, overlays] = [
+    /^dtparam=spi=on: no dtoverlay= comes before it, /,
+    /^dtoverlay=other\.dtbo: nobody has overlays\/other\.dtbo$/,
+  ]
+  const flaws = overlayFlaws(lines, place)
+  assert.equal(flaws.length, 2)
+  assert.match(flaws[0]!, params)
+  assert.match(flaws[1]!, overlays)
+  // Its parameter may be for the overlay of a layer.
+  assert.deepEqual(overlayFlaws(lines, { ...place, hasOverlay: true }), [flaws[1]])
+  assert.equal(overlayFlaws('dtparam=a=1\ndtparam=b=2\n', place).length, 2)
 })
 
 test('an image that cards cannot be made of is refused', async t => {
@@ -468,7 +481,7 @@ test('without mtools the command says what to install', async t => {
   symlinkSync(flock, join(programs, 'flock'))
   const flags = ['cards', '--image', image, '--devices', devices, '--out', out, '--form', 'difference']
   const run = await operator(flags, undefined, { ...operatorOptions(), env: { ...process.env, PATH: programs } })
-  assert.match(run.stderr, /pi-adu-operator: m(copy|dir) is not installed: install the package mtools/)
+  assert.match(run.stderr, /pi-adu-operator: mdir is not installed: install the package mtools/)
   assert.equal(run.exitCode, 64)
 })
 

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
-import { basename } from 'node:path'
 import { EXIT, Failure, messageOf } from '../failure.ts'
 import { runProgram } from '../program.ts'
-import { OVERLAYS } from './card-files.ts'
+import { namesOnFat } from './mtools.ts'
 
 /** Blocks of a block map (bmaptool(1)); partitions begin on one. */
 export const BLOCK = 4096
@@ -25,8 +24,8 @@ export interface BaseImage {
   readonly headBytes: number
   /** Names of the files that layers of the image take from each card. */
   readonly secrets: readonly string[]
-  /** Names of the device tree overlays on the boot partition, in lower case. */
-  readonly overlays: readonly string[]
+  /** Paths of the files on the boot partition, in lower case. */
+  readonly bootFiles: ReadonlySet<string>
 }
 
 const SECTOR = 512
@@ -59,7 +58,7 @@ export async function openBaseImage(path: string): Promise<BaseImage> {
     ...{ path, size: found.size, boot, slotB },
     headBytes: Math.min(Math.ceil((boot.start + boot.size) / BLOCK) * BLOCK, found.size),
     secrets: await secretsOf(path, slotA.start),
-    overlays: await overlaysOf(path, boot.start),
+    bootFiles: await namesOnFat({ path, start: boot.start }),
   }
 }
 
@@ -95,21 +94,14 @@ export async function hashOfImage({ path, size }: BaseImage, onProgress: (percen
 }
 
 /** In another file system than ext4 there are none. Errors: Failure if debugfs(8) is missing. */
-const secretsOf = async (path: string, offset: number): Promise<readonly string[]> =>
-  (await linesOf('debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`)).flatMap(line => line.split(/\s/, 1))
-
-/** Without the folder there are none. Errors: Failure if mdir(1) is missing. */
-const overlaysOf = async (path: string, offset: number): Promise<readonly string[]> =>
-  (await linesOf('mdir', '-b', '-i', `${path}@@${offset}`, `::${OVERLAYS}`)).map(line => basename(line).toLowerCase())
-
-/** What a program prints; nothing if it fails. Errors: Failure if it is missing. */
-async function linesOf(program: string, ...args: readonly string[]): Promise<readonly string[]> {
-  const text = await runProgram([program, ...args]).catch(error => {
+async function secretsOf(path: string, offset: number): Promise<readonly string[]> {
+  const text = await runProgram(['debugfs', '-R', `cat ${SECRETS}`, `${path}?offset=${offset}`]).catch(error => {
     if (error instanceof Failure && error.exitCode === EXIT.failed) return ''
     throw error
   })
   return text
     .toString()
     .split('\n')
-    .filter(line => line !== '')
+    .flatMap(line => line.split(/\s/, 1))
+    .filter(name => name !== '')
 }

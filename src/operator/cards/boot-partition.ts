@@ -1,9 +1,9 @@
 import { type FileHandle, open, readFile, rm } from 'node:fs/promises'
 import { EXIT, Failure, messageOf } from '../failure.ts'
-import { runProgram } from '../program.ts'
 import { writeAll } from '../write-all.ts'
 import { type BaseImage, BLOCK } from './base-image.ts'
 import { OVERLAYS } from './card-files.ts'
+import { type FatPlace, namesOnFat, runMtool } from './mtools.ts'
 
 /** A block that differs from the image's. */
 export interface Change {
@@ -70,11 +70,11 @@ export class BootPartition {
     }
     await take(card)
     try {
-      const names = await this.#names()
+      const names = await namesOnFat(this.#fat)
       for (const [path, from] of files) {
         if (!names.has(path.toLowerCase())) return false
         // A bracket begins a pattern.
-        const found = await this.#mtool('mtype', `::${path.replaceAll('[', '[[]')}`).catch(() => undefined)
+        const found = await runMtool(this.#fat, 'mtype', `::${path.replaceAll('[', '[[]')}`).catch(() => undefined)
         if (!found?.equals(await readFile(from))) return false
       }
       return true
@@ -86,11 +86,11 @@ export class BootPartition {
   async #fill(files: ReadonlyMap<string, string>): Promise<undefined> {
     const overlays = [...files].filter(([path]) => path.startsWith(`${OVERLAYS}/`)).map(([, from]) => from)
     const own = [...files].filter(([path]) => !path.includes('/')).map(([, from]) => from)
-    await this.#mtool('mcopy', '-o', '-m', ...own, '::')
+    await runMtool(this.#fat, 'mcopy', '-o', '-m', ...own, '::')
     if (overlays.length === 0) return
     // An image with overlays of its own has the folder.
-    if (!(await this.#names()).has(OVERLAYS)) await this.#mtool('mmd', `::${OVERLAYS}`)
-    await this.#mtool('mcopy', '-o', '-m', ...overlays, `::${OVERLAYS}`)
+    if (!(await namesOnFat(this.#fat)).has(OVERLAYS)) await runMtool(this.#fat, 'mmd', `::${OVERLAYS}`)
+    await runMtool(this.#fat, 'mcopy', '-o', '-m', ...overlays, `::${OVERLAYS}`)
   }
 
   /** Restores the image's blocks; gives those that were others. */
@@ -118,21 +118,8 @@ export class BootPartition {
     return into.subarray(0, length)
   }
 
-  /** Of all files and folders, relative to the partition, in lower case. */
-  async #names(): Promise<ReadonlySet<string>> {
-    const lines = (await this.#mtool('mdir', '-b', '-/', '::')).toString().split('\n')
-    return new Set(lines.map(line => line.replace(/^::\/|\/$/g, '').toLowerCase()))
-  }
-
-  /** Times are in UTC, as the system reads them; names in UTF-8, of which the locale C would make other ones. */
-  async #mtool(name: string, ...args: readonly string[]): Promise<Buffer> {
-    const argv = [name, '-i', `${this.#path}@@${this.#base.boot.start}`, ...args] as const
-    try {
-      return await runProgram(argv, undefined, { TZ: 'UTC', LC_ALL: 'C.UTF-8', MTOOLSRC: '/dev/null' })
-    } catch (error) {
-      if (/disk full|no free/i.test(messageOf(error))) throw new Failure(EXIT.failed, 'the boot partition is full')
-      throw error
-    }
+  get #fat(): FatPlace {
+    return { path: this.#path, start: this.#base.boot.start }
   }
 
   /** Removes the work file. */

@@ -54,26 +54,28 @@ const FORMS: Readonly<Record<string, readonly [RegExp, string]>> = {
   authorized_keys: [/^[^#\n]*\b(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/]{20}/m, 'it has no SSH key'],
 }
 
-/**
- * What is wrong with the lines of the firmware's config.txt that are about overlays, which it passes over without a word; a
- * sentence each. `isThere`: for a name in lower case, such as `clock.dtbo`. `nobody`: who should have had it. Pure.
- */
-export function overlayFlaws(
-  lines: string,
-  { isThere, nobody }: { readonly isThere: (file: string) => boolean; readonly nobody: string },
-): readonly string[] {
-  const flaws: string[] = []
-  let hasOverlay = false
-  for (const [line, what, value] of lines.matchAll(/^(dtoverlay|dtparam)=([^,\s]+)/gm)) {
-    const file = `${value!.replace(/\.dtbo$/, '')}.dtbo`
-    if (what === 'dtparam' && !hasOverlay)
-      flaws.push(
-        `${line}: no dtoverlay= comes before it, and the device trees of Debian have no parameters of their own`,
-      )
-    if (what === 'dtoverlay' && !isThere(file.toLowerCase())) flaws.push(`${line}: ${nobody} ${OVERLAYS}/${file}`)
-    hasOverlay ||= what === 'dtoverlay'
-  }
-  return flaws
+export interface OverlayPlace {
+  /** For a path in lower case, such as `overlays/clock.dtbo`. */
+  readonly isThere: (path: string) => boolean
+  /** Who should have had it, for the sentence. */
+  readonly nobody: string
+  /** Whether an earlier line may have an overlay. */
+  readonly hasOverlay: boolean
+}
+
+/** What is wrong with those lines of config.txt about overlays that the firmware passes over without a word; a sentence each. Pure. */
+export function overlayFlaws(lines: string, { isThere, nobody, hasOverlay }: OverlayPlace): readonly string[] {
+  const overlay = /^dtoverlay=([^,\s]+)/m
+  const before = hasOverlay ? '' : lines.slice(0, overlay.exec(lines)?.index)
+  const params = [...before.matchAll(/^dtparam=[^,\s]+/gm)].map(
+    ([line]) =>
+      `${line}: no dtoverlay= comes before it, and the device trees of Debian have no parameters of their own`,
+  )
+  const missing = [...lines.matchAll(new RegExp(overlay, 'gm'))].flatMap(([line, name]) => {
+    const path = `${OVERLAYS}/${name!.replace(/\.dtbo$/, '')}.dtbo`
+    return isThere(path.toLowerCase()) ? [] : [`${line}: ${nobody} ${path}`]
+  })
+  return [...params, ...missing]
 }
 
 /** Why the system would leave a file of this content on the boot partition; undefined when it takes it. Pure. */

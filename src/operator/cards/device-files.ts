@@ -26,8 +26,8 @@ export interface DevicesOptions {
   readonly only: readonly string[] | undefined
   /** Files that layers of the image take from each card. */
   readonly secrets: readonly string[]
-  /** Device tree overlays on the image's boot partition, in lower case. */
-  readonly overlays: readonly string[]
+  /** Paths of the files on the image's boot partition, in lower case. */
+  readonly bootFiles: ReadonlySet<string>
 }
 
 export const MAX_DEVICES = 10_000
@@ -135,7 +135,7 @@ function twins(paths: readonly string[]): readonly string[] {
 async function checked(
   name: string,
   files: ReadonlyMap<string, string>,
-  { secrets, overlays }: Pick<DevicesOptions, 'secrets' | 'overlays'>,
+  { secrets, bootFiles }: Pick<DevicesOptions, 'secrets' | 'bootFiles'>,
   taken: Map<string, string>,
   flaws: string[],
 ): Promise<Device | undefined> {
@@ -156,8 +156,10 @@ async function checked(
   flaws.push(...preseedFlaws(contents))
   const own = [...files.keys()].map(path => path.toLowerCase())
   const lines = overlayFlaws(contents.get(LINES)?.toString('latin1') ?? '', {
-    isThere: file => own.includes(`${OVERLAYS}/${file}`) || overlays.includes(file),
+    isThere: path => own.includes(path) || bootFiles.has(path),
     nobody: 'neither the device nor the image has',
+    // A line of a layer, which comes before these, may have one.
+    hasOverlay: [...bootFiles].some(path => path.startsWith(`${OVERLAYS}/`)),
   })
   flaws.push(...lines.map(flaw => `${LINES}: ${flaw}`))
   const pair = flaws.length === 0 ? pairFlaw(contents) : undefined

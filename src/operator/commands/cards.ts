@@ -94,7 +94,7 @@ async function checkedDevices(
   base: BaseImage,
 ): Promise<readonly Device[]> {
   const { devices, problems } = await readDevices({
-    ...{ folder: resolve(folder), only: device, secrets: base.secrets, overlays: base.overlays },
+    ...{ folder: resolve(folder), only: device, secrets: base.secrets, bootFiles: base.bootFiles },
     common: common === undefined ? undefined : resolve(common),
   })
   if (problems.length > 0) {
